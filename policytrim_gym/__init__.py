@@ -1,0 +1,1 @@
+"""PolicyTrim for Gymnasium: fewer model calls and fewer steps for chunked policies."""

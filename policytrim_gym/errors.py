@@ -1,0 +1,71 @@
+"""Errors of this package, each named after the rule that was broken.
+
+All share the base `PolicyTrimError`, so that a command line can turn any of them into one line, and all derive from the built-in
+class that a caller would expect (`ValueError`, `KeyError`, ...).
+"""
+
+from __future__ import annotations
+
+
+class PolicyTrimError(Exception):
+    """Base of every error that this package raises on purpose."""
+
+    def __str__(self) -> str:
+        # KeyError would print the repr of its message; every message here is a sentence.
+        return str(self.args[0]) if self.args else ""
+
+
+class InvalidChunk(PolicyTrimError, ValueError):
+    """An action chunk has the wrong shape or holds a value that is not finite."""
+
+
+class InvalidHorizon(PolicyTrimError, ValueError):
+    """An execute horizon is outside 1..chunk_size, or leaves no room for the inference delay."""
+
+
+class InvalidSpec(PolicyTrimError, ValueError):
+    """A policy specification contradicts itself or the environment."""
+
+
+class InvalidConfig(PolicyTrimError, ValueError):
+    """A configuration has an unknown key, a wrong type or a value out of range."""
+
+
+class MissingObservation(PolicyTrimError, KeyError):
+    """An observation lacks a key that the policy needs, or holds it with the wrong shape."""
+
+
+class UnknownTask(PolicyTrimError, ValueError):
+    """A task name is not one of the environment's."""
+
+
+class UnknownSplit(PolicyTrimError, ValueError):
+    """A split is not one of train, validation, test."""
+
+
+class InitialStateOutOfRange(PolicyTrimError, IndexError):
+    """The index of an initial state is outside 0..num_initial_states - 1."""
+
+
+class CorruptCheckpoint(PolicyTrimError, ValueError):
+    """A checkpoint folder is incomplete, truncated or of another architecture."""
+
+
+class UnknownPolicy(PolicyTrimError, ValueError):
+    """A policy URI names nothing that can be loaded."""
+
+
+class WorkerFailed(PolicyTrimError, RuntimeError):
+    """A rollout worker process died or raised."""
+
+
+class NoDemonstrations(PolicyTrimError, RuntimeError):
+    """The scripted expert did not produce enough successful demonstrations."""
+
+
+class CannotWrite(PolicyTrimError, OSError):
+    """A file could not be written (disk full, no permission); what was there before is untouched."""
+
+
+class MissingExtra(PolicyTrimError, ImportError):
+    """A feature needs a package that is not installed; the message names the extra to install."""

@@ -1,0 +1,52 @@
+"""The record of one rollout: the same numbers from training, evaluation and the robot."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class RolloutRecord:
+    """What one episode under one policy cost.
+
+    Args:
+        success: whether the task was done before the time limit.
+        steps: S, physical control steps until the first success, or all steps of a failure.
+        num_replans: N, times the policy was asked for a chunk.
+        executed_steps: steps that ran between two replans, (num_replans,).
+        chunk_utilization: S / (N * chunk_size), in [0, 1].
+        wall_clock_s: measured duration of the episode [s].
+        inference_s: of which spent in the policy [s]; None when who recorded did not call the policy.
+        task: name of the task, or None.
+        initial_state: index of the initial state in its split, or None.
+
+    >>> record = RolloutRecord(True, 20, 3, (8, 8, 4), 20 / 24, 0.5)
+    >>> record.to_json()["num_replans"]
+    3
+    """
+
+    success: bool
+    steps: int
+    num_replans: int
+    executed_steps: tuple[int, ...]
+    chunk_utilization: float
+    wall_clock_s: float
+    inference_s: float | None = None
+    task: str | None = None
+    initial_state: int | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the record as JSON-ready values."""
+        return {**asdict(self), "executed_steps": list(self.executed_steps)}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> RolloutRecord:
+        """Takes back what `to_json` gave."""
+        return cls(**{**values, "executed_steps": tuple(values["executed_steps"])})
+
+
+def is_success(info: Mapping[str, Any]) -> bool:
+    """Returns whether an info says that the task is done: `is_success`, else `success`, else False."""
+    return bool(info.get("is_success", info.get("success", False)))
