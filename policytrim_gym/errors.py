@@ -31,6 +31,10 @@ class InvalidConfig(PolicyTrimError, ValueError):
     """A configuration has an unknown key, a wrong type or a value out of range."""
 
 
+class InvalidRollout(PolicyTrimError, ValueError):
+    """The outcomes of rollouts (success, steps, returns) do not fit together or are not finite."""
+
+
 class MissingObservation(PolicyTrimError, KeyError):
     """An observation lacks a key that the policy needs, or holds it with the wrong shape."""
 
@@ -69,3 +73,15 @@ class CannotWrite(PolicyTrimError, OSError):
 
 class MissingExtra(PolicyTrimError, ImportError):
     """A feature needs a package that is not installed; the message names the extra to install."""
+
+
+class MismatchedRollouts(PolicyTrimError, ValueError):
+    """Two arms cannot be compared: their rollouts are not on the same tasks and initial states."""
+
+
+class CorruptReport(PolicyTrimError, ValueError):
+    """A report file is missing, truncated or of another schema."""
+
+
+class InvalidStatistic(PolicyTrimError, ValueError):
+    """A statistic was asked for of counts or values that cannot have it."""
