@@ -1,0 +1,156 @@
+"""The options that several subcommands share: one name, one meaning, one help text."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from policytrim_gym.files import write_json_atomic
+
+DEFAULT_ENV = "PolicyTrim/MetaWorld-v0"
+
+
+class AddKeyValues(argparse.Action):
+    """Gathers `key=value` arguments in a dict; the option may be repeated, a key may not."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option_string: str | None = None
+    ) -> None:
+        gathered = dict(getattr(namespace, self.dest) or {})
+        for key, value in values:
+            if key in gathered:
+                parser.error(f"{option_string}: the key {key!r} is given twice")
+            gathered[key] = value
+        setattr(namespace, self.dest, gathered)
+
+
+def key_value(text: str) -> tuple[str, Any]:
+    """Returns `key=value` as a pair, the value typed as YAML types it.
+
+    Raises:
+        argparse.ArgumentTypeError: no `=`, a key that is no Python name, or a value that is no YAML.
+
+    >>> key_value("tasks=[reach-v3, push-v3]")
+    ('tasks', ['reach-v3', 'push-v3'])
+    >>> key_value("pace=0.5")
+    ('pace', 0.5)
+    """
+    import yaml
+
+    key, separator, value = text.partition("=")
+    if not separator or not key.isidentifier():
+        raise argparse.ArgumentTypeError(f"expected key=value with a Python name as key, got {text!r}")
+    try:
+        return key, yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise argparse.ArgumentTypeError(f"the value of {key} is not valid YAML, got {value!r}") from error
+
+
+def number(kind: type[int] | type[float], minimum: float, *, above: bool = False) -> Callable[[str], Any]:
+    """Returns an argparse type for numbers of at least `minimum`, or above it.
+
+    >>> number(int, 1)("8")
+    8
+    """
+
+    def parse(text: str) -> int | float:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = None
+        if value is None or not (value > minimum if above else value >= minimum) or value == float("inf"):
+            noun = "an integer" if kind is int else "a number"
+            raise argparse.ArgumentTypeError(f"expected {noun} {'above' if above else 'of at least'} {minimum:g}, got {text!r}")
+        return value
+
+    return parse
+
+
+def add_policy(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
+    """Adds `--policy URI`."""
+    parser.add_argument(
+        "--policy",
+        metavar="URI",
+        required=required,
+        default=argparse.SUPPRESS if required else None,
+        help="checkpoint folder, or python:module:factory",
+    )
+
+
+def add_env(parser: argparse.ArgumentParser) -> None:
+    """Adds `--env ID` and `--env-kwargs key=value ...`; both default to None: what the checkpoint was trained on."""
+    parser.add_argument("--env", metavar="ID", default=None, help="Gymnasium id (default: what the checkpoint knows)")
+    parser.add_argument(
+        "--env-kwargs",
+        metavar="KEY=VALUE",
+        nargs="*",
+        type=key_value,
+        action=AddKeyValues,
+        default=None,
+        help="arguments of the environment, typed as YAML, such as 'tasks=[reach-v3]'; each replaces what the checkpoint knows",
+    )
+
+
+def add_out(parser: argparse.ArgumentParser, default: str | None = None) -> None:
+    """Adds `--out DIR`, required unless there is a default."""
+    required = default is None
+    parser.add_argument(
+        "--out",
+        metavar="DIR",
+        type=Path,
+        required=required,
+        default=argparse.SUPPRESS if required else Path(str(default)),
+        help="run folder; what it holds already is resumed",
+    )
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """Adds `--json FILE`."""
+    parser.add_argument("--json", metavar="FILE", default=None, help="write the result as JSON; - prints it in place of the table")
+
+
+def add_seed(parser: argparse.ArgumentParser) -> None:
+    """Adds `--seed N`, 0 or more."""
+    parser.add_argument("--seed", metavar="N", type=number(int, 0), default=0, help="seed of everything that draws")
+
+
+def add_episodes(parser: argparse.ArgumentParser, default: int, what: str = "episodes for each arm") -> None:
+    """Adds `--episodes N`, at least 1."""
+    parser.add_argument("--episodes", metavar="N", type=number(int, 1), default=default, help=what)
+
+
+def env_of(
+    options: argparse.Namespace, known_env: str | None = None, known_kwargs: Mapping[str, Any] | None = None
+) -> tuple[str, dict[str, Any]]:
+    """Returns the environment's id and arguments: the options first, then what the checkpoint knows, then the default.
+
+    The checkpoint's arguments belong to its environment: another `--env` starts from none of them.
+
+    Args:
+        options: with `env` and `env_kwargs`, as `add_env` declares them.
+        known_env: id that the checkpoint was trained on.
+        known_kwargs: arguments that the checkpoint was trained with.
+    """
+    env = options.env or known_env or DEFAULT_ENV
+    kept = (known_kwargs or {}) if env == (known_env or DEFAULT_ENV) else {}
+    return env, {**kept, **(options.env_kwargs or {})}
+
+
+def write_result(options: argparse.Namespace, result: Any, table: Sequence[str]) -> None:
+    """Prints the table, and writes the result where `--json` says; `--json -` prints only the JSON, so that it can be piped.
+
+    Raises:
+        CannotWrite: the file could not be written.
+    """
+    if options.json == "-":
+        json.dump(result, sys.stdout, indent=1, allow_nan=False)
+        print()
+        return
+    if options.json is not None:
+        write_json_atomic(options.json, result)
+    for line in table:
+        print(line)

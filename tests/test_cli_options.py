@@ -1,0 +1,91 @@
+"""Laws of the shared options: what they accept, what they say when they do not."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+import pytest
+
+from policytrim_gym.cli import options as cli_options
+from policytrim_gym.cli.main import Parser
+
+
+def parse(*arguments, add=cli_options.add_env):
+    parser = Parser(prog="policytrim probe")
+    add(parser)
+    return parser.parse_args(list(arguments))
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("a=1", 1),
+        ("a=0.5", 0.5),
+        ("a=true", True),
+        ("a=null", None),
+        ("a=", None),
+        ("a=reach-v3", "reach-v3"),
+        ("a='1'", "1"),
+        ("a=x=y", "x=y"),
+        ("a=[reach-v3, push-v3]", ["reach-v3", "push-v3"]),
+        ("a={low: 1}", {"low": 1}),
+    ],
+)
+def test_env_kwargs_are_typed_as_yaml(text, value):
+    assert parse("--env-kwargs", text).env_kwargs == {"a": value}
+
+
+def test_env_kwargs_gather_over_one_and_several_uses():
+    expected = {"a": 1, "b": 2, "c": 3}
+    assert parse("--env-kwargs", "a=1", "b=2", "c=3").env_kwargs == expected
+    assert parse("--env-kwargs", "a=1", "--env-kwargs", "b=2", "c=3").env_kwargs == expected
+    assert parse("--env-kwargs").env_kwargs == {}
+    assert parse().env_kwargs is None
+
+
+@pytest.mark.parametrize("arguments", [["novalue"], ["1a=2"], ["=2"], ["a=[1"], ["a=1", "a=2"]])
+def test_malformed_env_kwargs_are_refused_with_what_was_given(arguments, capsys):
+    with pytest.raises(SystemExit) as exit_:
+        parse("--env-kwargs", *arguments)
+    err = capsys.readouterr().err
+    assert exit_.value.code == 2 and err.count("\n") == 1
+    assert arguments[-1].partition("=")[0] in err
+
+
+@pytest.mark.parametrize(
+    ("parse_number", "good", "bad"),
+    [
+        (cli_options.number(int, 1), ["1", "250"], ["0", "-3", "1.5", "many", ""]),
+        (cli_options.number(float, 0, above=True), ["0.1", "2"], ["0", "-1", "nan", "inf", "x"]),
+    ],
+)
+def test_numbers_are_checked_with_their_bounds(parse_number, good, bad):
+    for text in good:
+        assert parse_number(text) == float(text)
+    for text in bad:
+        with pytest.raises(argparse.ArgumentTypeError, match="got"):
+            parse_number(text)
+
+
+def test_what_the_checkpoint_knows_is_the_default_and_options_change_it_key_by_key():
+    known = ("Known-v0", {"a": 1, "b": 2})
+    assert cli_options.env_of(parse()) == (cli_options.DEFAULT_ENV, {})
+    assert cli_options.env_of(parse(), *known) == known
+    assert cli_options.env_of(parse("--env-kwargs", "b=3"), *known) == ("Known-v0", {"a": 1, "b": 3})
+    assert cli_options.env_of(parse("--env", "Known-v0"), *known) == known
+    assert cli_options.env_of(parse("--env", "Other-v0"), *known) == ("Other-v0", {})
+    assert known[1] == {"a": 1, "b": 2}
+
+
+def test_json_goes_to_the_file_beside_the_table_or_alone_to_stdout(tmp_path, capsys):
+    result = {"schema": "policytrim.report/1", "episodes": []}
+    cli_options.write_result(parse(add=cli_options.add_json), result, ["a table"])
+    assert capsys.readouterr().out == "a table\n"
+
+    path = tmp_path / "new" / "result.json"
+    cli_options.write_result(parse("--json", str(path), add=cli_options.add_json), result, ["a table"])
+    assert (json.loads(path.read_text()), capsys.readouterr().out) == (result, "a table\n")
+
+    cli_options.write_result(parse("--json", "-", add=cli_options.add_json), result, ["a table"])
+    assert json.loads(capsys.readouterr().out) == result
