@@ -72,7 +72,7 @@ EXTRAS = {
         "ros-rosgraph-msgs<2.1",
     ],
     "vla": ["torch>=2.6", "transformers>=5.0"],
-    "dev": ["pytest>=8", "ruff>=0.12", "mypy>=1.15"],
+    "dev": ["pytest>=8", "ruff>=0.12", "mypy>=1.15", "packaging>=24", "setuptools>=64"],
 }
 
 setup(
