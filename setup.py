@@ -48,6 +48,7 @@ EXTRAS = {
         "tensorboard>=2.16",
         "tqdm>=4.66",
         "rich>=13",
+        "pyyaml>=6",
         *REPORT,  # every run folder ends with a report.html
     ],
     "sim": [
@@ -92,7 +93,7 @@ setup(
     },
     data_files=share_files(),
     python_requires=">=3.10",
-    install_requires=["numpy>=1.26", "gymnasium>=1.0", "pyyaml>=6"],
+    install_requires=["numpy>=1.26", "gymnasium>=1.0"],
     extras_require=EXTRAS,
     entry_points={"console_scripts": ["policytrim = policytrim_gym.cli.main:main"]},
     zip_safe=False,

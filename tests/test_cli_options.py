@@ -22,6 +22,7 @@ def parse(*arguments, add=cli_options.add_env):
     [
         ("a=1", 1),
         ("a=0.5", 0.5),
+        ("a=1e-4", 1e-4),
         ("a=true", True),
         ("a=null", None),
         ("a=", None),

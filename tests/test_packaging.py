@@ -18,7 +18,7 @@ from policytrim_gym.cli.main import EXTRA_OF_MODULE
 from policytrim_gym.version import __version__
 
 ROOT = Path(__file__).resolve().parents[1]
-DISTRIBUTION_OF_MODULE = {"PIL": "pillow"}
+DISTRIBUTION_OF_MODULE = {"PIL": "pillow", "yaml": "pyyaml"}
 
 
 def read_setup_arguments(monkeypatch):
@@ -75,6 +75,14 @@ def test_the_hint_for_a_missing_module_names_an_extra_that_brings_it(monkeypatch
     for module, extra in EXTRA_OF_MODULE.items():
         distribution = canonicalize_name(DISTRIBUTION_OF_MODULE.get(module, module))
         assert distribution in {canonicalize_name(Requirement(line).name) for line in extras[extra]}, (module, extra)
+
+
+def test_every_message_that_says_what_to_install_is_right(monkeypatch):
+    arguments = read_setup_arguments(monkeypatch)
+    hint = re.compile(r"pip install ['\"]?([\w-]+)\[(\w+)\]")
+    for path in [*(ROOT / "policytrim_gym").rglob("*.py"), *(ROOT / "policytrim_ros").rglob("*.py"), *(ROOT / "docs").rglob("*.md")]:
+        for distribution, extra in hint.findall(path.read_text()):
+            assert distribution == arguments["name"] and extra in arguments["extras_require"], f"{path.name}: {distribution}[{extra}]"
 
 
 def test_package_xml_is_what_colcon_takes_for_a_ros_package():

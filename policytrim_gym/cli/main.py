@@ -29,6 +29,7 @@ EXTRA_OF_MODULE = {
     "tensorboard": "train",
     "tqdm": "train",
     "rich": "train",
+    "yaml": "train",
     "mujoco": "sim",
     "metaworld": "sim",
     "scipy": "sim",

@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from policytrim_gym.config import parse_yaml
+from policytrim_gym.errors import InvalidConfig
 from policytrim_gym.files import write_json_atomic
 
 DEFAULT_ENV = "PolicyTrim/MetaWorld-v0"
@@ -39,15 +41,13 @@ def key_value(text: str) -> tuple[str, Any]:
     >>> key_value("pace=0.5")
     ('pace', 0.5)
     """
-    import yaml
-
     key, separator, value = text.partition("=")
     if not separator or not key.isidentifier():
         raise argparse.ArgumentTypeError(f"expected key=value with a Python name as key, got {text!r}")
     try:
-        return key, yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise argparse.ArgumentTypeError(f"the value of {key} is not valid YAML, got {value!r}") from error
+        return key, parse_yaml(value)
+    except InvalidConfig as error:
+        raise argparse.ArgumentTypeError(f"the value of {key} is {error}, got {value!r}") from error
 
 
 def number(kind: type[int] | type[float], minimum: float, *, above: bool = False) -> Callable[[str], Any]:
