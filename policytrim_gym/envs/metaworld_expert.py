@@ -1,0 +1,125 @@
+"""Meta-World's scripted experts, at full speed and at the pace of a human teleoperator."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from policytrim_gym.errors import InvalidConfig
+
+if TYPE_CHECKING:
+    from policytrim_gym.envs.metaworld import MetaWorldEnv
+
+DEMONSTRATORS = ("full-speed", "slow-uneven")
+
+PACE = (0.25, 1.0)
+PHASE_STEPS = (8, 30)
+PAUSE_PROBABILITY = 0.02
+PAUSE_STEPS = (3, 9)
+GRASP_STEPS = 10
+CONTACT_STEPS = 8
+
+
+class MetaWorldExpert:
+    """Acts for Meta-World's scripted policy of the present task.
+
+    "slow-uneven" scales the hand's motion by a pace that is drawn for each phase, uniform in [0.25, 1], and makes short pauses, as
+    human teleoperation does. What needs its timing runs as written: the 10 steps after the gripper's command changes and the first 8
+    steps of each contact. Half speed there breaks tasks (the peg is never inserted) and teaches a clone to hover over the puck.
+    Free motion, and motion with the object in hand, is slowed.
+
+    Args:
+        env: the environment that it acts in; its simulation is read for contacts.
+        demonstrator: "full-speed" or "slow-uneven".
+        seed: of the pace and the pauses.
+    """
+
+    def __init__(self, env: MetaWorldEnv, demonstrator: str, seed: int = 0) -> None:
+        if demonstrator not in DEMONSTRATORS:
+            raise InvalidConfig(f"demonstrator must be one of {DEMONSTRATORS}, got {demonstrator!r}")
+        self._env = env
+        self._slow = demonstrator == "slow-uneven"
+        self._random = np.random.default_rng(seed)
+        self._pacer = _Pacer(self._random)
+        self._policies: dict[str, Any] = {}
+
+    def reset(self) -> None:
+        """Starts a new episode."""
+        self._pacer = _Pacer(self._random)
+
+    def action(self, observation: Mapping[str, Any]) -> NDArray[np.float32]:
+        """Returns the next action for the environment's observation, (4,) in [-1, 1]."""
+        state = np.asarray(observation["state"], dtype=np.float64)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # "Constant(s) may be too high": the clip is the answer to it
+            action = np.clip(np.asarray(self._policy().get_action(state), dtype=np.float32), -1.0, 1.0)
+        if self._slow:
+            action[:3] *= self._pacer.pace(gripper_effort=float(action[3]), in_contact=touches_scene(self._env.simulation))
+        return action
+
+    def _policy(self) -> Any:
+        from metaworld.policies import ENV_POLICY_MAP
+
+        assert self._env.initial_state is not None
+        task = self._env.initial_state.task
+        if task not in self._policies:
+            self._policies[task] = ENV_POLICY_MAP[task]()
+        return self._policies[task]
+
+
+class _Pacer:
+    """Draws the pace of each phase and the pauses of one episode."""
+
+    def __init__(self, random: np.random.Generator) -> None:
+        self._random = random
+        self._effort: float | None = None
+        self._grasp_steps_left = 0
+        self._contact_steps = 0
+        self._pause_steps_left = 0
+        self._phase_steps_left = 0
+        self._pace = 1.0
+
+    def pace(self, gripper_effort: float, in_contact: bool) -> float:
+        """Returns the factor for this step's motion, in {0} or [0.25, 1]."""
+        if self._effort is not None and abs(gripper_effort - self._effort) > 0.2:
+            self._grasp_steps_left = GRASP_STEPS
+        self._effort = gripper_effort
+        self._contact_steps = self._contact_steps + 1 if in_contact else 0
+        if self._grasp_steps_left > 0 or 0 < self._contact_steps <= CONTACT_STEPS:
+            self._grasp_steps_left = max(0, self._grasp_steps_left - 1)
+            self._phase_steps_left = 0
+            return 1.0
+        if self._pause_steps_left > 0:
+            self._pause_steps_left -= 1
+            return 0.0
+        if self._phase_steps_left == 0:
+            self._pace = float(self._random.uniform(*PACE))
+            self._phase_steps_left = int(self._random.integers(*PHASE_STEPS))
+        self._phase_steps_left -= 1
+        if self._random.random() < PAUSE_PROBABILITY:
+            self._pause_steps_left = int(self._random.integers(*PAUSE_STEPS))
+        return self._pace
+
+
+def touches_scene(simulation: Any) -> bool:
+    """Returns whether a geom of the hand is in contact with one that is not the hand's."""
+    pairs = simulation.data.contact.geom
+    if len(pairs) == 0:
+        return False
+    is_hand = _hand_geoms(simulation.model)
+    return bool((is_hand[pairs[:, 0]] != is_hand[pairs[:, 1]]).any())
+
+
+@lru_cache(maxsize=64)
+def _hand_geoms(model: Any) -> NDArray[np.bool_]:
+    """Returns which geoms belong to the hand and what hangs on it, (ngeom,)."""
+    hand = {model.body("hand").id}
+    for body in range(model.nbody):  # parents come before their children
+        if int(model.body_parentid[body]) in hand:
+            hand.add(body)
+    return np.isin(model.geom_bodyid, list(hand))

@@ -1,0 +1,54 @@
+"""Fast software rendering of a Meta-World scene."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from policytrim_gym.errors import MissingExtra
+
+
+class MetaWorldRenderer:
+    """A MuJoCo renderer without shadows, reflections and multisampling, seen from the side of the table.
+
+    Args:
+        model: the MuJoCo model of a simulation.
+        width, height: image size [pixels].
+
+    Raises:
+        MissingExtra: no software OpenGL is installed; the message names the package.
+    """
+
+    def __init__(self, model: Any, width: int, height: int) -> None:
+        os.environ.setdefault("MUJOCO_GL", "egl")
+        import mujoco
+
+        self._model, self._size = model, (width, height)
+        model.vis.quality.shadowsize = 0
+        model.vis.quality.offsamples = 0
+        model.vis.global_.offwidth, model.vis.global_.offheight = max(width, 640), max(height, 480)
+        try:
+            self._renderer = mujoco.Renderer(model, height=height, width=width)
+        except Exception as error:  # the GL back ends raise many types
+            raise MissingExtra(f"MuJoCo cannot render ({error}): install libegl1 and libgl1-mesa-dri, or set MUJOCO_GL=osmesa") from error
+        self._renderer.scene.flags[mujoco.mjtRndFlag.mjRND_SHADOW] = 0
+        self._renderer.scene.flags[mujoco.mjtRndFlag.mjRND_REFLECTION] = 0
+        self._camera = mujoco.MjvCamera()
+        self._camera.lookat[:] = (0.0, 0.68, 0.12)
+        self._camera.distance, self._camera.azimuth, self._camera.elevation = 1.15, 150.0, -28.0
+
+    def draws(self, model: Any, width: int, height: int) -> bool:
+        """Returns whether this renderer was made for that model and size."""
+        return self._model is model and self._size == (width, height)
+
+    def draw(self, data: Any) -> NDArray[np.uint8]:
+        """Returns the image of a state, (height, width, 3) uint8."""
+        self._renderer.update_scene(data, self._camera)
+        return np.array(self._renderer.render())
+
+    def close(self) -> None:
+        """Frees the GL context."""
+        self._renderer.close()

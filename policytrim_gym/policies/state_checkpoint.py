@@ -1,0 +1,66 @@
+"""Reads and writes the checkpoint folder of a `StatePolicy`."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from policytrim_gym.errors import CorruptCheckpoint
+from policytrim_gym.files import write_atomic, write_json_atomic
+from policytrim_gym.policies.state_policy import StatePolicy, StatePolicyConfig
+from policytrim_gym.policies.word_tokenizer import WordTokenizer
+
+MODEL_TYPE = "policytrim_state"
+
+
+def save_state_policy(policy: StatePolicy, folder: str) -> None:
+    """Writes config.json, tokenizer.json and model.safetensors, each whole or not at all; the weights come last."""
+    from safetensors.torch import save
+
+    path = Path(folder)
+    config = {**asdict(policy.config), "execute_horizon": policy.spec.horizon}
+    write_json_atomic(path / "config.json", {"model_type": MODEL_TYPE, **config})
+    write_atomic(path / "tokenizer.json", policy.tokenizer.to_json())
+    write_atomic(path / "model.safetensors", save({key: value.contiguous() for key, value in policy.state_dict().items()}))
+
+
+def load_state_policy(folder: str) -> StatePolicy:
+    """Reads what `save_state_policy` wrote.
+
+    Raises:
+        CorruptCheckpoint: a file is missing, truncated, or belongs to another architecture; the message names it.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    path = Path(folder)
+    config_values = _read_json(path / "config.json")
+    model_type = config_values.pop("model_type", None)
+    if model_type != MODEL_TYPE:
+        raise CorruptCheckpoint(f"{path / 'config.json'}: model_type must be {MODEL_TYPE!r}, got {model_type!r}")
+    try:
+        if config_values.get("action_kinds") is not None:
+            config_values["action_kinds"] = tuple(config_values["action_kinds"])
+        policy = StatePolicy(StatePolicyConfig(**config_values), WordTokenizer(_read_json(path / "tokenizer.json")["words"]))
+    except (TypeError, KeyError, ValueError) as error:
+        raise CorruptCheckpoint(f"{path}: config.json or tokenizer.json does not describe a policy: {error}") from error
+    weights = path / "model.safetensors"
+    try:
+        policy.load_state_dict(load(weights.read_bytes()))
+    except FileNotFoundError as error:
+        raise CorruptCheckpoint(f"{weights} is missing") from error
+    except (SafetensorError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise CorruptCheckpoint(f"{weights} is truncated or belongs to another architecture: {reason}") from error
+    return policy
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(path.read_text()))
+    except FileNotFoundError as error:
+        raise CorruptCheckpoint(f"{path} is missing") from error
+    except (ValueError, TypeError) as error:
+        raise CorruptCheckpoint(f"{path} is not readable JSON: {error}") from error

@@ -1,0 +1,68 @@
+"""How a worker process makes its environments."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import cloudpickle
+import gymnasium as gym
+from gymnasium.envs.registration import EnvSpec
+
+from policytrim_gym.errors import InvalidSpec
+
+EnvLike = str | EnvSpec | Callable[[], gym.Env[Any, Any]]
+
+
+@dataclass(frozen=True)
+class EnvFactory:
+    """Makes an environment from an id, a spec or a function; can be sent to another process.
+
+    Args:
+        env: a Gymnasium id ("module:Name-v0" imports the module first), an `EnvSpec`, or a function without arguments.
+        kwargs: for `gymnasium.make`; only with an id.
+
+    Raises:
+        InvalidSpec: of another type, or kwargs with a function.
+    """
+
+    env: EnvLike
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not (isinstance(self.env, (str, EnvSpec)) or callable(self.env)):
+            raise InvalidSpec(f"env must be a Gymnasium id, an EnvSpec or a function that makes one, got {type(self.env).__name__}")
+        if isinstance(self.env, gym.Env):
+            raise InvalidSpec("env must be an id, a spec or a function: each worker makes its own environment, a live one cannot be shared")
+        if self.kwargs and not isinstance(self.env, str):
+            raise InvalidSpec("env kwargs need an env id; put them into the spec or the function")
+
+    @property
+    def name(self) -> str:
+        """The id for reports."""
+        if isinstance(self.env, str):
+            return self.env.rpartition(":")[2]
+        return self.env.id if isinstance(self.env, EnvSpec) else getattr(self.env, "__name__", "env")
+
+    def __call__(self) -> gym.Env[Any, Any]:
+        if isinstance(self.env, str):
+            # The passive checker inspects every step of every rollout; `check_env` in the tests does it once.
+            return gym.make(self.env, disable_env_checker=True, **self.kwargs)
+        if isinstance(self.env, EnvSpec):
+            return gym.make(self.env, disable_env_checker=True)
+        return self.env()
+
+    def __getstate__(self) -> bytes:
+        # Functions and lambdas of a script need cloudpickle to reach a spawned process.
+        return cloudpickle.dumps((self.env, dict(self.kwargs)))
+
+    def __setstate__(self, state: bytes) -> None:
+        env, kwargs = cloudpickle.loads(state)
+        object.__setattr__(self, "env", env)
+        object.__setattr__(self, "kwargs", kwargs)
+
+
+def as_factory(env: EnvLike | EnvFactory, **kwargs: Any) -> EnvFactory:
+    """Returns `env` as an EnvFactory."""
+    return env if isinstance(env, EnvFactory) else EnvFactory(env, kwargs)

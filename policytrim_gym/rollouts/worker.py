@@ -1,0 +1,77 @@
+"""The process that holds environments and runs whole windows of actions in them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+import traceback
+from collections.abc import Mapping
+from multiprocessing.connection import Connection
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from numpy.typing import NDArray
+
+from policytrim_gym.metrics import is_success
+from policytrim_gym.rollouts.env_factory import EnvFactory
+from policytrim_gym.rollouts.episode import WindowResult
+
+
+class EnvSlot:
+    """One environment that runs windows of actions; the same code serves a worker process and the caller's own."""
+
+    def __init__(self, factory: EnvFactory) -> None:
+        self.env: gym.Env[Any, Any] = factory()
+        self._has_initial_states = hasattr(self.env.unwrapped, "initial_state")
+
+    def reset(self, seed: int, options: dict[str, Any] | None) -> WindowResult:
+        """Starts an episode. An environment without initial states gets the seed alone."""
+        started = time.perf_counter()
+        observation, info = self.env.reset(seed=seed, options=options if self._has_initial_states else None)
+        return self._result(observation, info, 0, False, False, time.perf_counter() - started)
+
+    def run(self, actions: NDArray[np.float32]) -> WindowResult:
+        """Runs actions one after another and stops exactly at the one that succeeds or ends the episode."""
+        started = time.perf_counter()
+        executed_steps, success, done = 0, False, False
+        observation: Any = None
+        info: Mapping[str, Any] = {}
+        for action in actions:
+            observation, _, terminated, truncated, info = self.env.step(action)
+            executed_steps += 1
+            success = is_success(info)
+            done = bool(terminated or truncated or success)
+            if done:
+                break
+        return self._result(observation, info, executed_steps, success, done, time.perf_counter() - started)
+
+    def _result(
+        self, observation: Any, info: Mapping[str, Any], executed_steps: int, success: bool, done: bool, step_s: float
+    ) -> WindowResult:
+        flat = dict(observation) if isinstance(observation, Mapping) else {"state": np.asarray(observation, dtype=np.float32)}
+        instruction = info.get("instruction", getattr(self.env.unwrapped, "instruction", None))
+        if instruction is not None:
+            flat["instruction"] = instruction
+        return WindowResult(flat, executed_steps, success, done, step_s, info.get("task"), info.get("initial_state"))
+
+
+def serve_slots(connection: Connection, factory: EnvFactory, num_slots: int) -> None:
+    """Runs in a worker process: answers ("reset" | "run", slot, *arguments) until the other side closes.
+
+    An exception in an environment is answered as ("error", text) and ends the worker. Ctrl-C is the parent's to handle: the worker
+    goes when its pipe closes, also when the parent is killed.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    try:
+        slots: list[EnvSlot | None] = [None] * num_slots
+        while True:
+            command, index, *arguments = connection.recv()
+            slot = slots[index] = slots[index] or EnvSlot(factory)
+            connection.send((index, slot.reset(*arguments) if command == "reset" else slot.run(*arguments)))
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        return
+    except Exception as error:
+        connection.send(("error", f"{type(error).__name__}: {error}", traceback.format_exc()))

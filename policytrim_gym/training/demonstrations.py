@@ -1,0 +1,102 @@
+"""Records demonstrations of an environment's scripted expert."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from policytrim_gym.errors import InvalidSpec, NoDemonstrations
+from policytrim_gym.rollouts.env_factory import EnvFactory
+
+
+class Demonstration(NamedTuple):
+    """One successful episode of an expert."""
+
+    task: str
+    instruction: str
+    states: NDArray[np.float32]  # (S, state_size), before each action
+    actions: NDArray[np.float32]  # (S, action_dim)
+
+
+@dataclass(frozen=True)
+class DemonstrationSet:
+    """Successful demonstrations, and how many attempts failed on the way."""
+
+    demonstrator: str
+    demonstrations: tuple[Demonstration, ...]
+    num_failed: dict[str, int]
+
+    def summary(self) -> dict[str, Any]:
+        """Returns, for reports, the demonstrator and per task: kept, failed, mean steps."""
+        tasks: dict[str, Any] = {}
+        for task, failed in self.num_failed.items():
+            steps = [len(demonstration.actions) for demonstration in self.demonstrations if demonstration.task == task]
+            tasks[task] = {"kept": len(steps), "failed": failed, "steps_mean": float(np.mean(steps))}
+        return {"demonstrator": self.demonstrator, "tasks": tasks}
+
+
+def record_demonstrations(
+    factory: EnvFactory,
+    tasks: tuple[str, ...],
+    demonstrator: str,
+    num_per_task: int,
+    seed: int,
+    num_workers: int = 2,
+    on_demonstration: Callable[[str], None] | None = None,
+) -> DemonstrationSet:
+    """Records `num_per_task` successful demonstrations of each task, from the first training states that the expert solves.
+
+    Args:
+        factory: of an environment whose `unwrapped` offers `make_expert(demonstrator, seed)`.
+        tasks: names of its tasks.
+        demonstrator: how the expert moves, such as "slow-uneven".
+        num_per_task: successes wanted.
+        seed: of the expert's pace.
+        num_workers: processes.
+        on_demonstration: called with the task after each success.
+
+    Raises:
+        NoDemonstrations: three times as many attempts gave too few successes.
+    """
+    demonstrations: list[Demonstration] = []
+    failed: dict[str, int] = {}
+    with ProcessPoolExecutor(num_workers, mp_context=get_context("spawn")) as pool:
+        jobs = [pool.submit(_record_task, factory, task, demonstrator, num_per_task, seed) for task in tasks]
+        for task, job in zip(tasks, jobs):
+            kept, failed[task] = job.result()
+            demonstrations += kept
+            if on_demonstration:
+                on_demonstration(task)
+    return DemonstrationSet(demonstrator, tuple(demonstrations), failed)
+
+
+def _record_task(factory: EnvFactory, task: str, demonstrator: str, num_wanted: int, seed: int) -> tuple[list[Demonstration], int]:
+    env = factory()
+    if not hasattr(env.unwrapped, "make_expert"):
+        raise InvalidSpec(f"{factory.name} has no scripted expert (env.unwrapped.make_expert), so it cannot be cloned from one")
+    kept: list[Demonstration] = []
+    num_failed = 0
+    for initial_state in range(3 * num_wanted):
+        # A seed of its own for each state: a demonstration does not depend on those before it.
+        expert = env.unwrapped.make_expert(demonstrator, seed * 1_000_003 + initial_state)
+        observation, info = env.reset(options={"task": task, "split": "train", "initial_state": initial_state})
+        states, actions, done = [], [], False
+        while not done:
+            states.append(observation["state"])
+            actions.append(expert.action(observation))
+            observation, _, terminated, truncated, info = env.step(actions[-1])
+            done = terminated or truncated
+        if info["is_success"]:
+            kept.append(Demonstration(task, info["instruction"], np.stack(states), np.stack(actions)))
+        else:
+            num_failed += 1
+        if len(kept) == num_wanted:
+            env.close()
+            return kept, num_failed
+    raise NoDemonstrations(f"{task}: the {demonstrator} expert succeeded {len(kept)} times in {3 * num_wanted}, {num_wanted} wanted")
