@@ -1,0 +1,62 @@
+"""Laws of the documentation: links lead somewhere, and the code in it runs."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = sorted([*(ROOT / "docs").rglob("*.md"), *ROOT.glob("*.md")])
+LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+PYTHON_BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+RUNNABLE = ["docs/how-to/own-environment-and-policy.md"]
+
+
+def name_of(page):
+    return str(page.relative_to(ROOT))
+
+
+def anchors_of(page):
+    """Returns the anchors of a page's headings, by GitHub's rule."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_every_link_leads_somewhere(page):
+    for link in LINK.findall(page.read_text()):
+        if "://" in link:
+            continue
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), f"{name_of(page)} links to {link}"
+        assert not anchor or anchor in anchors_of(target), f"{name_of(page)} links to {link}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_python_in_the_pages_compiles(page):
+    for block in PYTHON_BLOCK.findall(page.read_text()):
+        compile(block, name_of(page), "exec")
+
+
+@pytest.mark.parametrize("page", RUNNABLE)
+def test_the_examples_of_a_page_print_what_they_say(page, capsys):
+    """A trailing comment of a print is its output."""
+    for block in PYTHON_BLOCK.findall((ROOT / page).read_text()):
+        exec(compile(block, page, "exec"), {})
+        expected = re.findall(r"^print\(.*\)  # (.*)$", block, re.MULTILINE)
+        assert capsys.readouterr().out.split("\n")[:-1] == expected
+
+
+def test_every_page_can_be_reached_from_the_index():
+    reached, waiting = set(), [ROOT / "docs" / "index.md"]
+    while waiting:
+        page = waiting.pop()
+        if page in reached or page.suffix != ".md":
+            continue
+        reached.add(page)
+        links = [link.partition("#")[0] for link in LINK.findall(page.read_text()) if "://" not in link]
+        waiting += [(page.parent / link).resolve() for link in links if link]
+    assert {page for page in PAGES if "docs" in page.parts} <= reached
