@@ -1,0 +1,90 @@
+"""The wrapper that says at the end of an episode what it cost."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import gymnasium as gym
+from gymnasium.utils import RecordConstructorArgs
+
+from policytrim_gym.metrics import RolloutRecord
+from policytrim_gym.wrappers.chunk_runner import require_chunks
+
+
+class RecordChunkStatistics(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
+    """Adds `info["rollout"]` when an episode ends: success, steps, inference calls and time.
+
+    It goes around `ExecuteChunk` or `ControlHorizon` and holds the fields of `RolloutRecord`; those that are None are left out. Nothing
+    after the first success counts, also where the environment goes on after it, so that `steps` is always the sum of `executed_steps`.
+    `wall_clock_s` starts when `reset` returns and includes what the caller does between two calls; who calls the policy adds
+    `inference_s`, as `ControlHorizon` does. Unlike `gymnasium.wrappers.RecordEpisodeStatistics`, it counts physical steps and calls apart.
+
+    Args:
+        env: environment whose info holds `info["chunk"]`.
+
+    Raises:
+        InvalidConfig: no chunk wrapper inside.
+
+    >>> from policytrim_gym.wrappers.execute_chunk import ExecuteChunk
+    >>> env = RecordChunkStatistics(ExecuteChunk(gym.make("Pendulum-v1", max_episode_steps=10), chunk_size=4))
+    >>> _ = env.reset(seed=0)
+    >>> for _ in range(3):
+    ...     _, _, _, truncated, info = env.step(env.action_space.sample())
+    >>> truncated, info["rollout"]["steps"], info["rollout"]["num_replans"], info["rollout"]["executed_steps"]
+    (True, 10, 3, (4, 4, 2))
+    """
+
+    def __init__(self, env: gym.Env[Any, Any]) -> None:
+        RecordConstructorArgs.__init__(self)
+        gym.Wrapper.__init__(self, env)
+        require_chunks(self)
+        self._start({})
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Starts an episode and its clock."""
+        observation, info = self.env.reset(seed=seed, options=options)
+        self._start(info)
+        return observation, info
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        """Steps, counts, and adds the record to the info that ends the episode."""
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        if not self._done:
+            self._count(info["chunk"])
+        if terminated or truncated:
+            info["rollout"] = {key: value for key, value in vars(self._record(info["chunk"]["chunk_size"])).items() if value is not None}
+        return observation, reward, terminated, truncated, info
+
+    def _start(self, info: dict[str, Any]) -> None:
+        self._task, self._initial_state = info.get("task"), info.get("initial_state")
+        self._executed: list[int] = []
+        self._inference_s: float | None = None
+        self._wall_clock_s = 0.0
+        self._done = False
+        # ControlHorizon asks the policy for the first chunk inside reset; that time belongs to the episode.
+        self._start_s = time.perf_counter() - info.get("inference_s", 0.0)
+
+    def _count(self, chunk: dict[str, Any]) -> None:
+        executed, to_success = chunk["executed_steps"], chunk["steps_to_success"]
+        if to_success:
+            self._done = True
+            executed = to_success - sum(self._executed)
+        self._executed.append(executed)
+        self._wall_clock_s = time.perf_counter() - self._start_s
+        if "inference_s" in chunk:
+            self._inference_s = (self._inference_s or 0.0) + chunk["inference_s"]
+
+    def _record(self, chunk_size: int) -> RolloutRecord:
+        steps, num_replans = sum(self._executed), len(self._executed)
+        return RolloutRecord(
+            success=self._done,
+            steps=steps,
+            num_replans=num_replans,
+            executed_steps=tuple(self._executed),
+            chunk_utilization=steps / (num_replans * chunk_size),
+            wall_clock_s=self._wall_clock_s,
+            inference_s=self._inference_s,
+            task=self._task,
+            initial_state=self._initial_state,
+        )
