@@ -87,6 +87,13 @@ def pair_episodes(baseline: EfficiencyReport, trimmed: EfficiencyReport) -> list
     return [(key, record, trim[key]) for key, record in base.items()]
 
 
+def common_success_ratio(baseline: EfficiencyReport, trimmed: EfficiencyReport, cost: str) -> float | None:
+    """Returns the mean of a record's field (`num_replans`, `steps`) over common successes, baseline's over trimmed's; None without any."""
+    common = [(base, trim) for _, base, trim in pair_episodes(baseline, trimmed) if base.success and trim.success]
+    total = sum(getattr(trim, cost) for _, trim in common)
+    return sum(getattr(base, cost) for base, _ in common) / total if total else None
+
+
 def compare_arms(baseline: EfficiencyReport, trimmed: EfficiencyReport, margin: float = 0.03, cluster_by: str = "pair") -> Comparison:
     """Compares two arms that ran on the same initial states.
 
