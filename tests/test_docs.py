@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 
 import pytest
+from test_imports import KNOWN, UPWARDS, imported, layer_of, modules
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*(ROOT / "docs").rglob("*.md"), *ROOT.glob("*.md")])
@@ -60,3 +62,44 @@ def test_every_page_can_be_reached_from_the_index():
         links = [link.partition("#")[0] for link in LINK.findall(page.read_text()) if "://" not in link]
         waiting += [(page.parent / link).resolve() for link in links if link]
     assert {page for page in PAGES if "docs" in page.parts} <= reached
+
+
+def arrows_of_the_diagram(arrow):
+    page = (ROOT / "docs" / "explanation" / "architecture.md").read_text()
+    (diagram,) = re.findall(r"^```mermaid\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    return set(re.findall(rf"^\s*(\w+) {arrow} (\w+)$", diagram, re.MULTILINE))
+
+
+def test_the_import_diagram_has_an_arrow_for_every_import():
+    imports = {
+        (layer_of(importer), layer_of(target))
+        for importer, tree in modules()
+        for target in imported(tree)
+        if importer != "policytrim_gym" and target in KNOWN - {"policytrim_gym"} and (importer, target) not in UPWARDS
+    }
+    across = {(source, sink) for source, sink in imports if source != sink}
+    assert across <= arrows_of_the_diagram("-->")
+
+
+def test_the_import_diagram_dots_what_is_looked_up_at_run_time():
+    assert arrows_of_the_diagram(r"-\..*\.->") == {(layer_of(importer), layer_of(target)) for importer, target in UPWARDS}
+
+
+def test_the_import_diagram_has_no_cycle():
+    arrows = arrows_of_the_diagram("-->") | arrows_of_the_diagram(r"-\..*\.->")
+    assert arrows
+    while arrows:
+        sources = {source for source, _ in arrows}
+        leaves = {sink for _, sink in arrows} - sources
+        assert leaves, f"a cycle among {sources}"
+        arrows = {(source, sink) for source, sink in arrows if sink not in leaves}
+
+
+def test_the_control_room_of_the_ros_package_imports_the_core_only():
+    targets = {
+        target
+        for path in (ROOT / "policytrim_ros" / "control").rglob("*.py")
+        for target in imported(ast.parse(path.read_text()))
+        if target in KNOWN
+    }
+    assert {layer_of(target) for target in targets} <= {"core"}
