@@ -17,7 +17,15 @@ from policytrim_gym.errors import CannotWrite, CorruptReport, InvalidSpec, Misma
 from policytrim_gym.evaluation.comparison import Comparison, compare_arms
 from policytrim_gym.evaluation.efficiency_report import EfficiencyReport, pool_arms
 from policytrim_gym.evaluation.pareto import best_untrained_pair
-from policytrim_gym.evaluation.report.build import REQUIRED_KEYS, WallClockSetting, build_report, load_report, report_arms, save_report
+from policytrim_gym.evaluation.report.build import (
+    REQUIRED_KEYS,
+    Provenance,
+    WallClockSetting,
+    build_report,
+    load_report,
+    report_arms,
+    save_report,
+)
 from policytrim_gym.evaluation.report.html import render_report, report_html, save_headline_plot
 from policytrim_gym.evaluation.report.tables import arm_rows, markdown_table, print_table
 from policytrim_gym.evaluation.report.verdict import Target, give_verdict, outcome_of
@@ -40,9 +48,7 @@ def untrained_arms(num_states: int = 20) -> list[EfficiencyReport]:
 def make_report(pace: float = 0.4, success_rate: float = 1.0, num_states: int = 20, **options: Any) -> dict[str, Any]:
     arms = untrained_arms(num_states)
     values: dict[str, Any] = {
-        "policy": "runs/demo/clone",
-        "env": "PolicyTrim/MetaWorld-v0",
-        "seed": 0,
+        "provenance": Provenance("runs/demo/clone", "PolicyTrim/MetaWorld-v0", 0),
         "baseline": synthetic_arm("stock", success_rate=0.95, num_states=num_states),
         "trimmed": synthetic_arm("trimmed", horizon=32, pace=pace, success_rate=success_rate, num_states=num_states),
         "controls": arms,
@@ -126,8 +132,6 @@ def test_names_and_states_are_checked() -> None:
         make_report(controls=[synthetic_arm("stock")])
     with pytest.raises(InvalidSpec, match='got "h=99"'):
         make_report(best_untrained="h=99")
-    with pytest.raises(InvalidSpec, match=r"got \['ratios'\]"):
-        make_report(extra={"ratios": 1})
     with pytest.raises(MismatchedRollouts, match="base h=32"):
         make_report(controls=[synthetic_arm("base h=32", num_states=19), untrained_arms()[1]])
     with pytest.raises(InvalidSpec, match="t_step_s"):
@@ -161,6 +165,8 @@ def test_a_defeat_by_the_best_untrained_setting_comes_first() -> None:
     assert (verdict["beats_stock"], verdict["beats_best_untrained"]) == ("yes", "no")
     assert verdict["headline"].startswith('The trim does not beat the best untrained setting, "base h=16 x2": it needs ')
     assert "more steps" in verdict["headline"]
+    said, low, high = map(float, re.search(r"([0-9.]+)x more steps \[([0-9.]+), ([0-9.]+)\]", verdict["sentences"][0]).groups())  # type: ignore[union-attr]
+    assert 1.0 < low <= said <= high
     text = report_html(report)
     assert text.index("does not beat the best untrained") < text.index("Against the stock setting")
 
@@ -213,7 +219,7 @@ def test_the_page_needs_no_network_and_shows_everything(report: dict[str, Any], 
 
 
 def test_the_page_escapes_what_users_name() -> None:
-    page = report_html(make_report(policy="<b>bold & co</b>"))
+    page = report_html(make_report(provenance=Provenance("<b>bold & co</b>", "e", 0)))
     assert "<b>bold" not in page and "&lt;b&gt;bold &amp; co" in page
 
 
@@ -223,17 +229,26 @@ def test_the_page_is_the_same_from_run_to_run(report: dict[str, Any]) -> None:
 
 def test_a_minimal_report_renders() -> None:
     arm = synthetic_arm("stock")
-    minimal = build_report(policy="p", env="e", seed=1, baseline=arm, trimmed=arm.renamed("trimmed"))
+    minimal = build_report(Provenance("p", "e", 1), baseline=arm, trimmed=arm.renamed("trimmed"))
     assert "No untrained setting was compared" in minimal["verdict"]["headline"]
     keys = {*REQUIRED_KEYS}
     bare: Mapping[str, Any] = {key: value for key, value in minimal.items() if key in keys}
     assert "<html" in report_html(bare) and "| arm |" in markdown_table(bare)
 
 
+def test_provenance_is_kept_and_cannot_replace_a_measurement() -> None:
+    extra = {"ratios": 1, "git_commit": "abc"}
+    provenance = Provenance("p", "e", 0, command="make demo", demonstrator="slow", training={"minutes": 3.4}, extra=extra)
+    report = make_report(provenance=provenance)
+    assert (report["command"], report["training"], report["git_commit"]) == ("make demo", {"minutes": 3.4}, "abc")
+    assert report["ratios"] == make_report()["ratios"]
+    assert "make demo" in report_html(report)
+
+
 def test_pooled_seeds_make_a_report() -> None:
     pooled = [pool_arms(name, {seed: synthetic_arm(name, horizon=h, pace=p, seed=seed) for seed in range(3)})
               for name, h, p in (("stock", 8, 1.0), ("trimmed", 32, 0.5))]  # fmt: skip
-    report = build_report(policy="p", env="e", seed=[0, 1, 2], baseline=pooled[0], trimmed=pooled[1], cluster_by="state")
+    report = build_report(Provenance("p", "e", [0, 1, 2]), baseline=pooled[0], trimmed=pooled[1], cluster_by="state")
     assert (report["num_episodes"], report["non_inferiority"]["num_pairs"], report["seed"]) == (180, 180, [0, 1, 2])
 
 

@@ -67,11 +67,46 @@ class ReportArms:
         return "untrained" if arm.name in self.untrained_names else "control"
 
 
+@dataclass(frozen=True)
+class Provenance:
+    """How the numbers of a report came about.
+
+    Args:
+        policy, env: what was evaluated, as a user would name it.
+        seed: of the evaluation, or the training seeds that were pooled.
+        command: that makes the report again.
+        demonstrator: what kind of demonstrations the policy was cloned from.
+        training: any JSON-ready mapping; its words and numbers are shown.
+        extra: further JSON-ready keys of the report.
+
+    >>> Provenance("runs/demo", "PolicyTrim/MetaWorld-v0", seed=0, demonstrator="full speed").to_json()["seed"]
+    0
+    """
+
+    policy: str
+    env: str
+    seed: int | Sequence[int]
+    command: str | None = None
+    demonstrator: str | None = None
+    training: Mapping[str, Any] | None = None
+    extra: Mapping[str, Any] | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the fields as JSON-ready values, `extra` among them."""
+        return {
+            **(self.extra or {}),
+            "policy": self.policy,
+            "env": self.env,
+            "seed": self.seed if isinstance(self.seed, int) else list(self.seed),
+            "command": self.command,
+            "demonstrator": self.demonstrator,
+            "training": None if self.training is None else dict(self.training),
+        }
+
+
 def build_report(
+    provenance: Provenance,
     *,
-    policy: str,
-    env: str,
-    seed: int | Sequence[int],
     baseline: EfficiencyReport,
     trimmed: EfficiencyReport,
     controls: Sequence[EfficiencyReport] = (),
@@ -82,16 +117,11 @@ def build_report(
     cluster_by: str = "pair",
     targets: Sequence[Target] = (),
     wall_clock_settings: Sequence[WallClockSetting] = (WallClockSetting(0.05, 0.05),),
-    command: str | None = None,
-    demonstrator: str | None = None,
-    training: Mapping[str, Any] | None = None,
-    extra: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Assembles report.json from arms that ran on the same test states.
+    """Assembles report.json, as JSON-ready values, from arms that ran on the same test states.
 
     Args:
-        policy, env: what was evaluated, as a user would name it.
-        seed: of the evaluation, or the training seeds that were pooled.
+        provenance: how the numbers came about.
         baseline: the untrained policy at its stock setting.
         trimmed: the trained policy at its proven horizon.
         controls: every other arm.
@@ -102,55 +132,35 @@ def build_report(
         cluster_by: as in `compare_arms`.
         targets: figures that were set before the measurement.
         wall_clock_settings: machines to model the wall-clock for.
-        command, demonstrator, training: how the numbers came about; `training` is any JSON-ready mapping.
-        extra: further JSON-ready keys.
-
-    Returns:
-        The report as JSON-ready values.
 
     Raises:
         MismatchedRollouts: an arm does not cover the baseline's states.
-        InvalidSpec: two arms of one name, a name that is no arm's, or an extra key that is taken.
+        InvalidSpec: two arms of one name, or a name that is no arm's.
     """
-    arms = {arm.name: arm for arm in (baseline, trimmed, *controls)}
-    if len(arms) != 2 + len(controls):
-        raise InvalidSpec(f"arms must have unique names, got {[arm.name for arm in (baseline, trimmed, *controls)]}")
-    for arm in arms.values():
-        pair_episodes(baseline, arm)
     name = best_untrained.name if isinstance(best_untrained, UntrainedSelection) else best_untrained
-    for listed in (*untrained, *(() if name is None else (name,))):
-        if listed not in arms or listed == trimmed.name:
-            raise InvalidSpec(f'untrained arms must be among {[n for n in arms if n != trimmed.name]}, got "{listed}"')
+    arms = _checked_arms((baseline, trimmed, *controls), [*untrained, *([] if name is None else [name])])
+    best_arm = None if name is None else arms[name]
     stock = compare_arms(baseline, trimmed, margin, cluster_by)
-    best = None if name is None else compare_arms(arms[name], trimmed, margin, cluster_by)
-    report: dict[str, Any] = {
+    best = None if best_arm is None else compare_arms(best_arm, trimmed, margin, cluster_by)
+    return {
+        **provenance.to_json(),
         "schema": SCHEMA,
-        "policy": policy,
-        "env": env,
-        "seed": seed if isinstance(seed, int) else list(seed),
         "num_episodes": len(baseline.episodes),
-        "command": command,
-        "demonstrator": demonstrator,
         "verdict": give_verdict(stock, best, targets).to_json(),
         "ratios": stock.ratios.to_json(),
         "non_inferiority": stock.success.to_json(),
         "ratios_cluster_by": cluster_by,
-        "best_untrained": _selection_json(best_untrained, None if name is None else arms[name]),
+        "best_untrained": _selection_json(best_untrained, best_arm),
         "ratios_to_best_untrained": None if best is None else best.ratios.to_json(),
         "non_inferiority_to_best_untrained": None if best is None else best.success.to_json(),
         "lower_bounds": {key: lower_bounds(arm, reference).to_json() for key, arm in (("baseline", baseline), ("trimmed", trimmed))},
         "reference": None if reference is None else reference.to_json(),
-        "wall_clock_model": [_model_wall_clock(setting, baseline, trimmed, arms.get(name or "")) for setting in wall_clock_settings],
-        "training": None if training is None else dict(training),
+        "wall_clock_model": [_model_wall_clock(setting, baseline, trimmed, best_arm) for setting in wall_clock_settings],
         "untrained": list(untrained),
         "baseline": baseline.to_json(),
         "trimmed": trimmed.to_json(),
         "controls": [arm.to_json() for arm in controls],
     }
-    taken = sorted(report.keys() & (extra or {}).keys())
-    if taken:
-        raise InvalidSpec(f"extra keys must be new, got {taken}")
-    return {**report, **(extra or {})}
 
 
 def report_arms(report: Mapping[str, Any]) -> ReportArms:
@@ -200,6 +210,20 @@ def load_report(path: str | os.PathLike[str]) -> dict[str, Any]:
     except CorruptReport as error:
         raise CorruptReport(f"{file}: {error}") from error
     return report
+
+
+def _checked_arms(arms: Sequence[EfficiencyReport], untrained: Sequence[str]) -> dict[str, EfficiencyReport]:
+    """Returns the arms (baseline, trimmed, controls) by their names, each known to pair with the baseline."""
+    by_name = {arm.name: arm for arm in arms}
+    if len(by_name) != len(arms):
+        raise InvalidSpec(f"arms must have unique names, got {[arm.name for arm in arms]}")
+    for arm in arms:
+        pair_episodes(arms[0], arm)
+    allowed = [arm.name for arm in arms if arm is not arms[1]]
+    for name in untrained:
+        if name not in allowed:
+            raise InvalidSpec(f'untrained arms must be among {allowed}, got "{name}"')
+    return by_name
 
 
 def _selection_json(best_untrained: str | UntrainedSelection | None, arm: EfficiencyReport | None) -> dict[str, Any] | None:

@@ -14,8 +14,8 @@ from policytrim_gym.evaluation.comparison import EfficiencyRatios
 from policytrim_gym.evaluation.report import plots
 from policytrim_gym.evaluation.report.build import ReportArms, report_arms
 from policytrim_gym.evaluation.report.tables import arm_rows, duration, factor, interval_words, number, percent, table_note, task_rows
-from policytrim_gym.evaluation.report.verdict import factor_words, points
-from policytrim_gym.evaluation.statistics import NonInferiority
+from policytrim_gym.evaluation.report.verdict import directed_interval, factor_words, points
+from policytrim_gym.evaluation.statistics import NonInferiority, Ratio
 from policytrim_gym.files import write_atomic
 
 TEMPLATE = "report.html.j2"
@@ -117,7 +117,7 @@ def _comparison_cards(report: Mapping[str, Any], arms: ReportArms) -> list[dict[
             {
                 "title": title,
                 "name": opponent.name,
-                "numbers": [_big_number(noun, ratio.value, ratio.ci95, fewer) for noun, ratio, fewer in costs],
+                "numbers": [_big_number(noun, ratio, fewer) for noun, ratio, fewer in costs],
                 "published": ratios.published_definition,
                 "success": success,
                 "success_words": f"{points(success.difference, sign=True)} points",
@@ -130,10 +130,11 @@ def _comparison_cards(report: Mapping[str, Any], arms: ReportArms) -> list[dict[
     return cards
 
 
-def _big_number(noun: str, value: float | None, interval: Sequence[float] | None, fewer: str) -> dict[str, str]:
-    words = factor_words(value, noun, fewer)
-    number_word, _, rest = words.partition(" ") if value else ("–", "", words)
-    return {"value": number_word, "words": rest, "interval": "" if interval is None else f"ratio {interval[0]:.2f} to {interval[1]:.2f}"}
+def _big_number(noun: str, ratio: Ratio, fewer: str) -> dict[str, str]:
+    words = factor_words(ratio, noun, fewer)
+    value, _, rest = words.partition(" ") if ratio.value else ("–", "", words)
+    interval = directed_interval(ratio)
+    return {"value": value, "words": rest, "interval": "" if interval is None else f"{interval.low:.2f}x to {interval.high:.2f}x"}
 
 
 def _interval_bar(success: NonInferiority) -> dict[str, float]:

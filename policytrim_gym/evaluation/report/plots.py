@@ -238,7 +238,7 @@ def _figure(palette: Palette, height: float = _SIZE[1], panels: int = 1) -> tupl
         axes.patch.set_alpha(0.0)
         axes.grid(color=palette.grid, linewidth=0.8)
         axes.set_axisbelow(True)
-        axes.tick_params(colors=palette.muted, labelsize=9, length=0)
+        axes.tick_params(which="both", colors=palette.muted, labelsize=9, length=0)
         axes.spines[["top", "right", "left"]].set_visible(False)
         axes.spines["bottom"].set_color(palette.muted)
         axes.xaxis.label.set(color=palette.ink, fontsize=9)

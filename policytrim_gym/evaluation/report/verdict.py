@@ -8,7 +8,7 @@ from typing import Any
 
 from policytrim_gym.errors import InvalidSpec
 from policytrim_gym.evaluation.comparison import Comparison
-from policytrim_gym.evaluation.statistics import NonInferiority, Ratio
+from policytrim_gym.evaluation.statistics import Interval, NonInferiority, Ratio
 
 _NO_MORE = 0.995  # a ratio that rounds to 1.00x counts as "no more of it"
 COSTS = ("replans", "steps", "wall_clock", "either")
@@ -185,12 +185,16 @@ def _describe(comparison: Comparison, opponent: str) -> str:
     )
 
 
-def _bracket(ratio: Ratio) -> str:
-    """Says the interval in the direction of the words before it."""
+def directed_interval(ratio: Ratio) -> Interval | None:
+    """Returns the interval of a ratio in the direction of `factor_words`: inverted where the ratio is a loss; None where it has none."""
     if ratio.value is None or ratio.ci95 is None or ratio.ci95.low <= 0:
-        return ""
-    low, high = ratio.ci95 if ratio.value >= _NO_MORE else (1 / ratio.ci95.high, 1 / ratio.ci95.low)
-    return f" [{low:.2f}, {high:.2f}]"
+        return None
+    return ratio.ci95 if ratio.value >= _NO_MORE else Interval(1 / ratio.ci95.high, 1 / ratio.ci95.low)
+
+
+def _bracket(ratio: Ratio) -> str:
+    interval = directed_interval(ratio)
+    return "" if interval is None else f" [{interval.low:.2f}, {interval.high:.2f}]"
 
 
 def _smoke_check(success: NonInferiority) -> str:
