@@ -79,14 +79,12 @@ def test_what_the_checkpoint_knows_is_the_default_and_options_change_it_key_by_k
     assert known[1] == {"a": 1, "b": 2}
 
 
-def test_json_goes_to_the_file_beside_the_table_or_alone_to_stdout(tmp_path, capsys):
+def test_json_goes_to_a_file_beside_the_table_or_alone_to_stdout(tmp_path, capsys):
     result = {"schema": "policytrim.report/1", "episodes": []}
-    cli_options.write_result(parse(add=cli_options.add_json), result, ["a table"])
-    assert capsys.readouterr().out == "a table\n"
-
     path = tmp_path / "new" / "result.json"
-    cli_options.write_result(parse("--json", str(path), add=cli_options.add_json), result, ["a table"])
-    assert (json.loads(path.read_text()), capsys.readouterr().out) == (result, "a table\n")
+    assert not cli_options.write_json(parse(add=cli_options.add_json), result)
+    assert not cli_options.write_json(parse("--json", str(path), add=cli_options.add_json), result)
+    assert (json.loads(path.read_text()), capsys.readouterr().out) == (result, "")
 
-    cli_options.write_result(parse("--json", "-", add=cli_options.add_json), result, ["a table"])
+    assert cli_options.write_json(parse("--json", "-", add=cli_options.add_json), result)
     assert json.loads(capsys.readouterr().out) == result

@@ -59,7 +59,9 @@ class CommandModule(Protocol):
         """Does the work; returns an exit code, None for success. Raises PolicyTrimError for what the user can mend."""
 
 
-COMMANDS: dict[str, Command] = {}
+COMMANDS = {
+    "report": Command("policytrim_gym.cli.report", "print a run's verdict and table, and draw its page again"),
+}
 """Every subcommand that exists, in the order of a first session."""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -140,8 +140,8 @@ def env_of(
     return env, {**kept, **(options.env_kwargs or {})}
 
 
-def write_result(options: argparse.Namespace, result: Any, table: Sequence[str]) -> None:
-    """Prints the table, and writes the result where `--json` says; `--json -` prints only the JSON, so that it can be piped.
+def write_json(options: argparse.Namespace, result: Any) -> bool:
+    """Writes the result where `--json` says, and returns whether stdout now belongs to it: `--json -` is piped, without a table.
 
     Raises:
         CannotWrite: the file could not be written.
@@ -149,8 +149,7 @@ def write_result(options: argparse.Namespace, result: Any, table: Sequence[str])
     if options.json == "-":
         json.dump(result, sys.stdout, indent=1, allow_nan=False)
         print()
-        return
+        return True
     if options.json is not None:
         write_json_atomic(options.json, result)
-    for line in table:
-        print(line)
+    return False
