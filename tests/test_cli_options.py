@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
+from dataclasses import dataclass
 
 import pytest
 
 from policytrim_gym.cli import options as cli_options
 from policytrim_gym.cli.main import Parser
+from policytrim_gym.errors import InvalidConfig
 
 
 def parse(*arguments, add=cli_options.add_env):
@@ -77,6 +80,30 @@ def test_what_the_checkpoint_knows_is_the_default_and_options_change_it_key_by_k
     assert cli_options.env_of(parse("--env", "Known-v0"), *known) == known
     assert cli_options.env_of(parse("--env", "Other-v0"), *known) == ("Other-v0", {})
     assert known[1] == {"a": 1, "b": 2}
+
+
+@dataclass(frozen=True)
+class Settings:
+    rate: float = 0.1
+    count: int = 3
+    seed: int = 0
+
+
+def test_settings_are_defaults_then_file_then_options_then_set(tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text("rate: 0.2\ncount: 4\nseed: 5\n")
+    plain = parse(add=cli_options.add_config)
+    filed = parse("--config", str(path), add=cli_options.add_config)
+    both = parse("--config", str(path), "--set", "count=6", add=cli_options.add_config)
+    assert cli_options.config_of(plain, Settings, seed=None) == Settings()
+    assert cli_options.config_of(filed, Settings, seed=None) == Settings(0.2, 4, 5)
+    assert cli_options.config_of(both, Settings, seed=7) == Settings(0.2, 6, 7)
+
+
+@pytest.mark.parametrize(("setting", "expected"), [("cuont=3", 'did you mean "count"'), ("count=many", "'many'"), ("rate=[1]", "rate")])
+def test_a_wrong_setting_is_refused_with_its_name_and_value(setting, expected):
+    with pytest.raises(InvalidConfig, match=re.escape(expected)):
+        cli_options.config_of(parse("--set", setting, add=cli_options.add_config), Settings)
 
 
 def test_json_goes_to_a_file_beside_the_table_or_alone_to_stdout(tmp_path, capsys):

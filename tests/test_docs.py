@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import re
 from pathlib import Path
 
@@ -103,3 +104,11 @@ def test_the_control_room_of_the_ros_package_imports_the_core_only():
         if target in KNOWN
     }
     assert {layer_of(target) for target in targets} <= {"core"}
+
+
+def test_the_tables_of_settings_are_those_of_the_docstrings(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "docs"))
+    tables = importlib.import_module("config_tables")
+    page = tables.PAGE.read_text()
+    assert len(tables.PLACE.findall(page)) == 2
+    assert page == tables.render(page), "run python docs/config_tables.py"

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from policytrim_gym.config import parse_yaml
+from policytrim_gym.config import ConfigT, from_mapping, load_yaml, parse_yaml, to_mapping
 from policytrim_gym.errors import InvalidConfig
 from policytrim_gym.files import write_json_atomic
 
@@ -138,6 +138,36 @@ def env_of(
     env = options.env or known_env or DEFAULT_ENV
     kept = (known_kwargs or {}) if env == (known_env or DEFAULT_ENV) else {}
     return env, {**kept, **(options.env_kwargs or {})}
+
+
+def add_config(parser: argparse.ArgumentParser) -> None:
+    """Adds `--config FILE` and `--set key=value ...`, for what is too fine for an option of its own."""
+    parser.add_argument("--config", metavar="FILE", type=Path, default=None, help="YAML file with settings, such as a run's config.yaml")
+    parser.add_argument(
+        "--set",
+        metavar="KEY=VALUE",
+        nargs="+",
+        type=key_value,
+        action=AddKeyValues,
+        default=None,
+        help="settings, typed as YAML; they replace those of --config (docs/reference/configuration.md lists them)",
+    )
+
+
+def config_of(options: argparse.Namespace, cls: type[ConfigT], **given: Any) -> ConfigT:
+    """Returns the configuration that the options ask for: defaults, then `--config`, then `given`, then `--set`.
+
+    Args:
+        options: with `config` and `set`, as `add_config` declares them.
+        cls: a config dataclass.
+        given: fields that have an option of their own; None means that the option was not used.
+
+    Raises:
+        InvalidConfig: an unknown key or a value of another type, naming both; an unreadable file.
+    """
+    base = {} if options.config is None else to_mapping(load_yaml(cls, options.config))
+    used = {key: value for key, value in given.items() if value is not None}
+    return from_mapping(cls, {**base, **used, **(options.set or {})})
 
 
 def write_json(options: argparse.Namespace, result: Any) -> bool:
