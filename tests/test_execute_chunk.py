@@ -203,6 +203,7 @@ def test_check_env_is_clean() -> None:
         warnings.filterwarnings("ignore", message=".*is different from the unwrapped version")  # said of every wrapper
         warnings.filterwarnings("ignore", message=".*Box observation space (min|max)imum value")  # said of every unbounded feature
         check_env(ExecuteChunk(gym.make("CountingEnv-v0"), H))
+        check_env(ExecuteChunk(gym.make("CountingEnv-v0"), H, execute_horizon=2))
         check_sb3_env(ExecuteChunk(gym.make("Pendulum-v1"), H), warn=False)
 
 

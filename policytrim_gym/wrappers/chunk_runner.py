@@ -17,6 +17,27 @@ SuccessFunction = Callable[[Mapping[str, Any]], bool]
 """Says from an environment's info whether the task is done."""
 
 
+class PaddedRewards(np.ndarray[Any, np.dtype[np.float64]]):
+    """Rewards padded with NaN, in which padding equals padding.
+
+    Gymnasium's `check_env` compares the infos of two equal steps by `np.allclose` and `==`, for which NaN differs from itself, and would
+    call every environment that stops before the end of a chunk non-deterministic.
+
+    >>> rewards = np.array([1.0, np.nan]).view(PaddedRewards)
+    >>> bool((rewards == rewards).all()), np.isnan(rewards).tolist()
+    (True, [False, True])
+    """
+
+    def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        if func is np.allclose:
+            kwargs = {"equal_nan": True, **kwargs}
+        return super().__array_function__(func, types, args, kwargs)
+
+    def __eq__(self, other: object) -> Any:
+        mine, theirs = np.asarray(self), np.asarray(other)
+        return (mine == theirs) | (np.isnan(mine) & np.isnan(theirs))
+
+
 class ChunkRunner:
     """Runs actions one by one until a number of them is done or the episode ends.
 
@@ -87,7 +108,7 @@ class ChunkRunner:
             "executed_steps": executed,
             "execute_horizon": execute_horizon,
             "chunk_size": self._chunk_size,
-            "rewards": rewards,
+            "rewards": rewards.view(PaddedRewards),
             "steps_to_success": self.steps_to_success,
         }
         return observation, total, bool(terminated), bool(truncated), info

@@ -27,9 +27,10 @@ class ControlHorizon(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
     The policy keeps its weights; action i runs `horizons[i]` actions of its chunk. Unlike `ExecuteChunk`, whose action is the chunk itself,
     the wrapper calls the policy: once in `reset` and once after each step, since the observation holds the chunk that would run next. After
     a terminal step there is none to run and the chunk reads zero; after a truncation it is predicted for the sake of a value function, and
-    counts neither in `num_replans` nor in `inference_s`.
+    counts neither in `num_replans` nor in the recorded `inference_s`.
 
-    `info["chunk"]` is that of `ExecuteChunk`, plus `inference_s`, the time that the chunk of this call took to predict.
+    `info["chunk"]` is that of `ExecuteChunk`. The attribute `inference_times_s` holds how long each prediction of the episode took [s], in
+    order; it is not in the info of a step, which must repeat exactly under the same seed. `RecordChunkStatistics` sums it up.
 
     Args:
         env: environment with a one-dimensional Box action space; observation a one-dimensional Box (`state` to the policy) or a flat Dict.
@@ -100,12 +101,13 @@ class ControlHorizon(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         self.observation_space = self._layout.space
         self.action_space = Discrete(len(self.horizons))
         self._actions: np.ndarray[Any, np.dtype[np.float32]] | None = None
-        self._inference_s = 0.0
+        self.inference_times_s: list[float] = []
         self._instruction: str | None = None
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        """Starts an episode and predicts its first chunk; `info["inference_s"]` is the time that took."""
+        """Starts an episode and predicts its first chunk."""
         self._actions = None
+        self.inference_times_s = []
         observation, info = self.env.reset(seed=seed, options=options)
         self.policy.reset(seed)
         self._runner.start_episode()
@@ -113,7 +115,7 @@ class ControlHorizon(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
             self._meter.start_episode(info)
         self._instruction = info.get("instruction", getattr(self.env.unwrapped, "instruction", None))
         self._predict(observation)
-        return self._observe(observation), {**info, "inference_s": self._inference_s}
+        return self._observe(observation), info
 
     def step(self, action: int | np.integer[Any]) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Runs `horizons[action]` actions of the current chunk, fewer where the episode ends, and predicts the next chunk.
@@ -128,7 +130,6 @@ class ControlHorizon(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
             raise InvalidHorizon(f"action must be an integer in 0..{len(self.horizons) - 1}, an index of horizons, got {action!r}")
         actions, self._actions = self._actions.astype(self.env.action_space.dtype), None
         observation, reward, terminated, truncated, info = self._runner.run(actions, self.horizons[int(action)])
-        info["chunk"]["inference_s"] = self._inference_s
         if self._meter is not None:
             reward = self._meter.step(info["chunk"], terminated or truncated)
         if not terminated:
@@ -145,7 +146,7 @@ class ControlHorizon(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
             features["instruction"] = self._instruction
         started_s = time.perf_counter()
         actions = self.policy.predict_action_chunk(features).actions
-        self._inference_s = time.perf_counter() - started_s
+        self.inference_times_s.append(time.perf_counter() - started_s)
         spec = self.policy.spec
         if actions.shape != (spec.chunk_size, spec.action_dim):
             raise InvalidChunk(f"the policy's spec promises chunks of {(spec.chunk_size, spec.action_dim)}, got {actions.shape}")

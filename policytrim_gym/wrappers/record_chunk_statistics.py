@@ -17,8 +17,9 @@ class RecordChunkStatistics(gym.Wrapper[Any, Any, Any, Any], RecordConstructorAr
 
     It goes around `ExecuteChunk` or `ControlHorizon` and holds the fields of `RolloutRecord`; those that are None are left out. Nothing
     after the first success counts, also where the environment goes on after it, so that `steps` is always the sum of `executed_steps`.
-    `wall_clock_s` starts when `reset` returns and includes what the caller does between two calls; who calls the policy adds
-    `inference_s`, as `ControlHorizon` does. Unlike `gymnasium.wrappers.RecordEpisodeStatistics`, it counts physical steps and calls apart.
+    `wall_clock_s` starts when the environment is reset and includes what the caller does between two calls; who calls the policy adds
+    `inference_s`, as is done here for `ControlHorizon`. Unlike `gymnasium.wrappers.RecordEpisodeStatistics`, it counts physical steps
+    and calls apart.
 
     Args:
         env: environment whose info holds `info["chunk"]`.
@@ -39,6 +40,8 @@ class RecordChunkStatistics(gym.Wrapper[Any, Any, Any, Any], RecordConstructorAr
         RecordConstructorArgs.__init__(self)
         gym.Wrapper.__init__(self, env)
         require_chunks(self)
+        # ControlHorizon calls the policy itself, the first time inside reset.
+        self._has_inference = env.has_wrapper_attr("inference_times_s")
         self._start({})
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
@@ -59,11 +62,9 @@ class RecordChunkStatistics(gym.Wrapper[Any, Any, Any, Any], RecordConstructorAr
     def _start(self, info: dict[str, Any]) -> None:
         self._task, self._initial_state = info.get("task"), info.get("initial_state")
         self._executed: list[int] = []
-        self._inference_s: float | None = None
         self._wall_clock_s = 0.0
         self._done = False
-        # ControlHorizon asks the policy for the first chunk inside reset; that time belongs to the episode.
-        self._start_s = time.perf_counter() - info.get("inference_s", 0.0)
+        self._start_s = time.perf_counter() - sum(self._inference_times_s())
 
     def _count(self, chunk: dict[str, Any]) -> None:
         executed, to_success = chunk["executed_steps"], chunk["steps_to_success"]
@@ -72,8 +73,9 @@ class RecordChunkStatistics(gym.Wrapper[Any, Any, Any, Any], RecordConstructorAr
             executed = to_success - sum(self._executed)
         self._executed.append(executed)
         self._wall_clock_s = time.perf_counter() - self._start_s
-        if "inference_s" in chunk:
-            self._inference_s = (self._inference_s or 0.0) + chunk["inference_s"]
+
+    def _inference_times_s(self) -> list[float]:
+        return self.env.get_wrapper_attr("inference_times_s") if self._has_inference else []
 
     def _record(self, chunk_size: int) -> RolloutRecord:
         steps, num_replans = sum(self._executed), len(self._executed)
@@ -84,7 +86,7 @@ class RecordChunkStatistics(gym.Wrapper[Any, Any, Any, Any], RecordConstructorAr
             executed_steps=tuple(self._executed),
             chunk_utilization=steps / (num_replans * chunk_size),
             wall_clock_s=self._wall_clock_s,
-            inference_s=self._inference_s,
+            inference_s=sum(self._inference_times_s()[:num_replans]) if self._has_inference else None,
             task=self._task,
             initial_state=self._initial_state,
         )
