@@ -14,6 +14,8 @@ import traceback
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, NoReturn, Protocol, cast
 
+import gymnasium.error
+
 from policytrim_gym.errors import PolicyTrimError
 from policytrim_gym.version import __version__
 
@@ -60,6 +62,7 @@ class CommandModule(Protocol):
 
 
 COMMANDS = {
+    "clone": Command("policytrim_gym.cli.clone", "clone a base policy from a scripted expert"),
     "report": Command("policytrim_gym.cli.report", "print a run's verdict and table, and draw its page again"),
 }
 """Every subcommand that exists, in the order of a first session."""
@@ -126,7 +129,7 @@ def main(argv: Sequence[str] | None = None, commands: Mapping[str, Command] = CO
         return fail(str(error) or type(error).__name__, debug)
     except ModuleNotFoundError as error:
         return fail(explain_missing_module(error), debug)
-    except OSError as error:
+    except (OSError, gymnasium.error.Error) as error:  # a path or an environment's id that the user mistook
         return fail(str(error), debug)
     except Exception as error:  # a bug of ours: still one line, with the way to see more
         hint = "" if debug else " (a bug; --debug shows the traceback)"
