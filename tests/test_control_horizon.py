@@ -73,7 +73,7 @@ def test_the_observation_holds_the_chunk_that_runs_next() -> None:
     observation, _ = env.reset()
     for choice in (1, 0, 2):
         before = len(env.unwrapped.actions)
-        announced = observation["chunk"]
+        announced = observation["chunk"].reshape(6, 2)
         observation, *_, info = env.step(choice)
         executed = info["chunk"]["executed_steps"]
         np.testing.assert_array_equal(env.unwrapped.actions[before:], announced[:executed])
@@ -82,7 +82,7 @@ def test_the_observation_holds_the_chunk_that_runs_next() -> None:
 def test_flat_and_dict_hold_the_same_numbers() -> None:
     flat, keyed = make(), make(observation="dict")
     for a, b in [(flat.reset()[0], keyed.reset()[0]), (flat.step(1)[0], keyed.step(1)[0])]:
-        np.testing.assert_array_equal(a, np.concatenate([b["state"], b["chunk"].ravel(), b["progress"]]))
+        np.testing.assert_array_equal(a, np.concatenate([b["state"], b["chunk"], b["progress"]]))
         assert flat.observation_space.contains(a) and keyed.observation_space.contains(b)
 
 
@@ -120,7 +120,7 @@ def test_a_truncated_episode_still_shows_a_chunk_for_the_value_of_its_last_state
     env.reset()
     observation, _, terminated, truncated, _ = env.step(1)
     assert truncated and not terminated
-    np.testing.assert_allclose(observation["chunk"], numbered_policy().predict_action_chunk(observation).actions)
+    np.testing.assert_allclose(observation["chunk"], numbered_policy().predict_action_chunk(observation).actions.ravel())
 
 
 def test_the_instruction_reaches_the_policy() -> None:

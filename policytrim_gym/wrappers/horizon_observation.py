@@ -22,7 +22,7 @@ class HorizonObservation:
         space: the environment's: a one-dimensional Box, or a Dict of Boxes with flat keys. A Box is the key `state`.
         chunk_shape: (chunk_size, action_dim).
         layout: "flat" joins every one-dimensional feature, the chunk and the progress in one float32 Box, and leaves images out; "dict"
-            keeps the environment's keys and adds `chunk`, (chunk_size, action_dim), and `progress`, (1,).
+            keeps the environment's keys and adds `chunk`, row by row as (chunk_size * action_dim,), and `progress`, (1,).
 
     Raises:
         InvalidSpec: a space that does not fit.
@@ -45,7 +45,7 @@ class HorizonObservation:
         self._layout = layout
         # A policy may command more than the actuator does, so the chunk has no bounds.
         added: dict[str, gym.Space[Any]] = {
-            "chunk": Box(-np.inf, np.inf, chunk_shape, np.float32),
+            "chunk": Box(-np.inf, np.inf, (int(np.prod(chunk_shape)),), np.float32),
             "progress": Box(0.0, 1.0, (1,), np.float32),
         }
         self.space: gym.Space[Any] = gym.spaces.Dict({**boxes, **added})
@@ -70,6 +70,6 @@ class HorizonObservation:
         """
         features, share = self.features(observation), np.array([progress], dtype=np.float32)
         if self._layout == "dict":
-            return {**features, "chunk": actions, "progress": share}
+            return {**features, "chunk": actions.ravel(), "progress": share}
         parts = [*(features[key] for key in self._flat_keys), actions.ravel(), share]
         return np.concatenate(parts, dtype=np.float32, casting="same_kind")
