@@ -63,6 +63,8 @@ class CommandModule(Protocol):
 
 COMMANDS = {
     "clone": Command("policytrim_gym.cli.clone", "clone a base policy from a scripted expert"),
+    "sweep": Command("policytrim_gym.cli.sweep", "run every horizon and playback rate without training"),
+    "evaluate": Command("policytrim_gym.cli.evaluate", "run a policy at one setting on the test states"),
     "report": Command("policytrim_gym.cli.report", "print a run's verdict and table, and draw its page again"),
 }
 """Every subcommand that exists, in the order of a first session."""

@@ -118,11 +118,6 @@ def add_seed(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", metavar="N", type=number(int, 0), default=0, help="seed of everything that draws")
 
 
-def add_episodes(parser: argparse.ArgumentParser, default: int, what: str = "episodes for each arm") -> None:
-    """Adds `--episodes N`, at least 1."""
-    parser.add_argument("--episodes", metavar="N", type=number(int, 1), default=default, help=what)
-
-
 def env_of(
     options: argparse.Namespace, known_env: str | None = None, known_kwargs: Mapping[str, Any] | None = None
 ) -> tuple[str, dict[str, Any]]:

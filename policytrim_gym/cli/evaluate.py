@@ -1,0 +1,47 @@
+"""`policytrim evaluate`: one policy at one setting, on fixed initial states."""
+
+from __future__ import annotations
+
+import argparse
+
+from policytrim_gym.cli import options as shared
+from policytrim_gym.cli import subjects
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the options."""
+    subjects.add_subject(parser, split="test")
+    parser.add_argument(
+        "--horizon", metavar="H", type=shared.number(int, 1), default=None, help="actions run of each chunk (default: the policy's)"
+    )
+    parser.add_argument(
+        "--playback-rate", metavar="X", type=shared.number(float, 0, above=True), default=1.0, help="2 plays a chunk in half the steps"
+    )
+    parser.add_argument("--delay", metavar="STEPS", type=shared.number(int, 0), default=0, help="steps that pass while inferring")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Rolls the policy out and prints the arm, whole and task by task."""
+    from tqdm import tqdm
+
+    from policytrim_gym.evaluation.evaluate import Evaluator, evaluate_policy
+
+    policy, factory = subjects.load_subject(options)
+    with Evaluator(factory, options.workers) as evaluator:
+        count = subjects.num_episodes(options, evaluator)
+        with tqdm(total=count, desc="episodes", unit="episode") as bar:
+            arm = evaluate_policy(
+                policy,
+                evaluator,
+                options.horizon,
+                count,
+                options.seed,
+                options.delay,
+                options.playback_rate,
+                split=options.split,
+                on_episode=lambda rollout: bar.update(),
+            )
+    if shared.write_json(options, arm.to_json()):
+        return
+    by_task = [part.renamed(task) for task, part in arm.by_task().items()]
+    print("\n".join(subjects.table_of([arm, *(by_task if len(by_task) > 1 else [])])))

@@ -1,0 +1,68 @@
+"""What evaluation commands work on: the policy of `--policy` in the environment that it knows."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from policytrim_gym.cli import options as shared
+
+if TYPE_CHECKING:
+    from policytrim_gym.evaluation.efficiency_report import EfficiencyReport
+    from policytrim_gym.evaluation.evaluate import Evaluator
+    from policytrim_gym.policy import ChunkPolicy
+    from policytrim_gym.rollouts.env_factory import EnvFactory
+
+EPISODES_PER_TASK = 50
+COLUMNS = ("h", "playback", "delay", "success", "steps", "steps, all", "calls", "calls, all", "wall-clock")
+
+
+def add_subject(parser: argparse.ArgumentParser, split: str) -> None:
+    """Adds the options of every command that rolls a policy out."""
+    shared.add_policy(parser)
+    shared.add_env(parser)
+    parser.add_argument("--split", choices=("train", "validation", "test"), default=split, help="which initial states")
+    parser.add_argument(
+        "--episodes",
+        metavar="N",
+        type=shared.number(int, 1),
+        default=None,
+        help=f"episodes of each arm, a multiple of the number of tasks (default: {EPISODES_PER_TASK} a task)",
+    )
+    shared.add_seed(parser)
+    parser.add_argument("--workers", metavar="N", type=shared.number(int, 0), default=2, help="rollout processes; 0 uses this one")
+    shared.add_json(parser)
+
+
+def load_subject(options: argparse.Namespace) -> tuple[ChunkPolicy, EnvFactory]:
+    """Returns the policy, and the environment by the options, else by what the checkpoint knows."""
+    from policytrim_gym.policies.checkpoint_facts import load_facts
+    from policytrim_gym.policies.loading import load_policy
+    from policytrim_gym.rollouts.env_factory import EnvFactory
+
+    policy = load_policy(options.policy)
+    facts = load_facts(options.policy) if Path(options.policy).is_dir() else None
+    env, env_kwargs = shared.env_of(options) if facts is None else shared.env_of(options, facts.env, facts.env_kwargs)
+    return policy, EnvFactory(env, env_kwargs)
+
+
+def num_episodes(options: argparse.Namespace, evaluator: Evaluator) -> int:
+    """Returns `--episodes`, or the default for each task."""
+    return options.episodes if options.episodes is not None else EPISODES_PER_TASK * len(evaluator.tasks)
+
+
+def table_of(arms: Sequence[EfficiencyReport], front: Sequence[EfficiencyReport] = ()) -> list[str]:
+    """Returns the arms as lines of text; a dot marks those that no other arm betters."""
+    from policytrim_gym.evaluation.report.tables import ArmRow
+
+    names = {arm.name for arm in front}
+    cells = [ArmRow(arm, "control", None, None, arm.name in names).cells() for arm in arms]
+    rows = [["arm", *COLUMNS], *([arm.name, *(row[column] for column in COLUMNS)] for arm, row in zip(arms, cells))]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    marks = [" ", *("●" if arm.name in names else " " for arm in arms)]
+    return [
+        f"{mark} {row[0]:<{widths[0]}}  " + "  ".join(f"{cell:>{width}}" for cell, width in zip(row[1:], widths[1:]))
+        for mark, row in zip(marks, rows)
+    ]

@@ -1,0 +1,87 @@
+"""`policytrim sweep`: what horizons and playback rates give without any training."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from policytrim_gym.cli import options as shared
+from policytrim_gym.cli import subjects
+
+if TYPE_CHECKING:
+    from policytrim_gym.evaluation.sweep import HorizonSweep
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the options."""
+    subjects.add_subject(parser, split="validation")
+    parser.add_argument(
+        "--horizons",
+        metavar="H",
+        nargs="+",
+        type=shared.number(int, 1),
+        default=None,
+        help="actions run of each chunk (default: halvings of the chunk size down to 4, and the policy's own)",
+    )
+    parser.add_argument(
+        "--playback-rates",
+        metavar="X",
+        nargs="+",
+        type=shared.number(float, 0, above=True),
+        default=[1.0, 1.5, 2.0, 3.0],
+        help="each with each horizon",
+    )
+
+
+def run(options: argparse.Namespace) -> None:
+    """Rolls every setting out on the same states; prints the table, the longest horizon that loses nothing, and the strongest setting."""
+    from tqdm import tqdm
+
+    from policytrim_gym.evaluation.evaluate import Evaluator
+    from policytrim_gym.evaluation.sweep import sweep_horizons
+
+    policy, factory = subjects.load_subject(options)
+    horizons = options.horizons or halvings(policy.spec.chunk_size)
+    num_arms = len({*horizons, policy.spec.horizon}) * len({*options.playback_rates, 1.0})
+    with Evaluator(factory, options.workers) as evaluator:
+        count = subjects.num_episodes(options, evaluator)
+        with tqdm(total=num_arms * count, desc="episodes", unit="episode") as bar:
+            sweep = sweep_horizons(
+                policy,
+                evaluator,
+                horizons,
+                count,
+                options.seed,
+                options.playback_rates,
+                split=options.split,
+                on_episode=lambda rollout: bar.update(),
+            )
+    if shared.write_json(options, sweep_json(sweep)):
+        return
+    print("\n".join(subjects.table_of(sweep.arms, sweep.front)))
+    print(f"stock: {sweep.stock.name}; longest horizon that keeps success: {sweep.largest_not_inferior.execute_horizon}")
+    print(f"strongest setting without training: {sweep.best_untrained.name}")
+
+
+def halvings(chunk_size: int) -> list[int]:
+    """Returns chunk_size, half of it, and so on down to 4 at least, shortest first.
+
+    >>> halvings(32), halvings(2)
+    ([4, 8, 16, 32], [2])
+    """
+    horizons = [chunk_size]
+    while horizons[0] // 2 >= 4:
+        horizons.insert(0, horizons[0] // 2)
+    return horizons
+
+
+def sweep_json(sweep: HorizonSweep) -> dict[str, Any]:
+    """Returns a sweep as JSON-ready values: arms as in report.json, and the names of those that stand out."""
+    return {
+        "arms": [arm.to_json() for arm in sweep.arms],
+        "front": [arm.name for arm in sweep.front],
+        "stock": sweep.stock.name,
+        "largest_not_inferior": sweep.largest_not_inferior.name,
+        "best_untrained": asdict(sweep.best_untrained),
+    }
