@@ -123,5 +123,15 @@ class TrainableChunkPolicy(ChunkPolicy):
     def save_pretrained(self, folder: str) -> None:
         """Writes a checkpoint folder that `load_policy` can read."""
 
+    def imitation_loss(self, observations: Sequence[Observation], actions: NDArray[np.float32], generator: torch.Generator) -> torch.Tensor:
+        """Returns the loss of imitating chunks, a scalar with gradient; only policies that can be cloned need it.
+
+        Args:
+            observations: (B,) observations.
+            actions: what to predict from each, (B, chunk_size, action_dim).
+            generator: source of augmentation and of a flow's noise.
+        """
+        raise NotImplementedError(f"{type(self).__name__} cannot imitate chunks, so it can neither be cloned nor warm-started")
+
     def set_exploration(self, **values: float) -> None:
         """Sets the spread of `sample_chunks`; names and meaning are the policy's own. Unknown names raise InvalidConfig."""

@@ -47,9 +47,7 @@ def choose_initial_state(tasks: tuple[str, ...], options: Mapping[str, Any] | No
     unknown = sorted(set(options) - set(RESET_OPTIONS))
     if unknown:
         raise InvalidConfig(f"unknown reset option {unknown[0]!r}; expected some of {RESET_OPTIONS}")
-    split = options.get("split", "train")
-    if split not in NUM_INITIAL_STATES:
-        raise UnknownSplit(f"split must be one of {tuple(NUM_INITIAL_STATES)}, got {split!r}")
+    split = check_split(options.get("split", "train"))
     task = options.get("task")
     if task is None:
         task = tasks[int(random.integers(len(tasks)))]
@@ -62,3 +60,14 @@ def choose_initial_state(tasks: tuple[str, ...], options: Mapping[str, Any] | No
     elif isinstance(index, bool) or not isinstance(index, (int, np.integer)) or not 0 <= index < count:
         raise InitialStateOutOfRange(f"initial_state of split {split!r} must be an integer in 0..{count - 1}, got {index!r}")
     return InitialState(task, split, int(index))
+
+
+def check_split(split: object) -> str:
+    """Returns `split` when it is train, validation or test.
+
+    Raises:
+        UnknownSplit: it is not.
+    """
+    if not isinstance(split, str) or split not in NUM_INITIAL_STATES:
+        raise UnknownSplit(f"split must be one of {tuple(NUM_INITIAL_STATES)}, got {split!r}")
+    return split

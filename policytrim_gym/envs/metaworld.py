@@ -21,6 +21,34 @@ ACTION_KINDS = ("delta", "delta", "delta", "position")
 STATE_SIZE = 39
 
 
+class _SimulationPool:
+    """Meta-World's own environments that no `MetaWorldEnv` of this process uses at the moment.
+
+    A simulation holds 30 MB and takes 0.1 s to make. A rollout worker has several environments, each of which may be asked for any
+    task: with one simulation for each task in each of them, 50 tasks would need gigabytes.
+    """
+
+    def __init__(self) -> None:
+        self._idle: dict[str, list[Any]] = {}
+
+    def take(self, task: str) -> Any:
+        """Returns an idle simulation of the task, or a new one."""
+        if self._idle.get(task):
+            return self._idle[task].pop()
+        try:
+            from metaworld.env_dict import ALL_V3_ENVIRONMENTS
+        except ImportError as error:
+            raise MissingExtra('Meta-World is not installed: pip install "policytrim[sim]"') from error
+        return ALL_V3_ENVIRONMENTS[task]()
+
+    def give_back(self, task: str, simulation: Any) -> None:
+        """Takes a simulation that is no longer used."""
+        self._idle.setdefault(task, []).append(simulation)
+
+
+_SIMULATIONS = _SimulationPool()
+
+
 class MetaWorldEnv(gym.Env[dict[str, NDArray[np.float32]], NDArray[np.float32]]):
     """One or several Meta-World tasks, told apart by their instruction.
 
@@ -69,7 +97,7 @@ class MetaWorldEnv(gym.Env[dict[str, NDArray[np.float32]], NDArray[np.float32]])
         self.observation_space = gym.spaces.Dict({"state": gym.spaces.Box(-np.inf, np.inf, (STATE_SIZE,), np.float32)})
         self.action_space = gym.spaces.Box(-1.0, 1.0, (4,), np.float32)
         self.initial_state: InitialState | None = None
-        self._simulations: dict[str, Any] = {}
+        self._simulation: Any = None
         self._random_vectors: dict[InitialState, NDArray[np.float64]] = {}
         self._steps = 0
         self._renderer: Any = None
@@ -82,15 +110,20 @@ class MetaWorldEnv(gym.Env[dict[str, NDArray[np.float32]], NDArray[np.float32]])
     @property
     def simulation(self) -> Any:
         """Meta-World's own environment of the present task, for experts and tests."""
-        assert self.initial_state is not None, "reset the environment first"
-        return self._simulations[self.initial_state.task]
+        if self._simulation is None:
+            raise InvalidSpec("reset the environment before using its simulation")
+        return self._simulation
 
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[dict[str, NDArray[np.float32]], dict[str, Any]]:
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[dict[str, NDArray[np.float32]], dict[str, Any]]:
         super().reset(seed=seed)
-        self.initial_state = choose_initial_state(self.tasks, options, self.np_random)
-        simulation = self._simulation_of(self.initial_state.task)
-        self._set_state(simulation, self.initial_state)
-        state, _ = simulation.reset()
+        state_before, self.initial_state = self.initial_state, choose_initial_state(self.tasks, options, self.np_random)
+        if state_before is None or state_before.task != self.initial_state.task or self._simulation is None:
+            self._release_simulation(state_before)
+            self._simulation = _SIMULATIONS.take(self.initial_state.task)
+        self._set_state(self._simulation, self.initial_state)
+        state, _ = self._simulation.reset()
         self._steps = 0
         return self._observe(state), self._info(success=False)
 
@@ -132,25 +165,18 @@ class MetaWorldEnv(gym.Env[dict[str, NDArray[np.float32]], NDArray[np.float32]])
         return MetaWorldExpert(self, demonstrator, seed)
 
     def close(self) -> None:
-        self._close_renderer()
-        for simulation in self._simulations.values():
-            simulation.close()
-        self._simulations.clear()
+        self._release_simulation(self.initial_state)
 
     def _close_renderer(self) -> None:
         if self._renderer is not None:
             self._renderer.close()
             self._renderer = None
 
-    def _simulation_of(self, task: str) -> Any:
-        """Returns the task's simulation, made on first use: 50 models would take seconds and a gigabyte at once."""
-        if task not in self._simulations:
-            try:
-                from metaworld.env_dict import ALL_V3_ENVIRONMENTS
-            except ImportError as error:
-                raise MissingExtra("Meta-World is not installed: pip install 'policytrim-gym[sim]'") from error
-            self._simulations[task] = ALL_V3_ENVIRONMENTS[task]()
-        return self._simulations[task]
+    def _release_simulation(self, state: InitialState | None) -> None:
+        self._close_renderer()
+        if self._simulation is not None and state is not None:
+            _SIMULATIONS.give_back(state.task, self._simulation)
+        self._simulation = None
 
     def _set_state(self, simulation: Any, state: InitialState) -> None:
         """Fixes object and goal positions through Meta-World's own task interface, so that a reset replays exactly."""

@@ -22,6 +22,9 @@ BATCH_BLOCK = 8
 """Rows of one forward pass at prediction. Every pass has the same shape, so that a row's result does not depend on which other
 environments happen to wait, and an evaluation gives the same episodes however many workers it has."""
 
+STATE_NOISE = 0.02
+"""Noise on the normalised state when imitating, which keeps a clone near its demonstrations."""
+
 
 @dataclass(frozen=True)
 class StatePolicyConfig:
@@ -158,6 +161,12 @@ class StatePolicy(TrainableChunkPolicy):
         samples = torch.stack([trace.actions for trace in traces])
         spread = torch.stack([trace.spread for trace in traces])
         return gaussian_log_prob(samples, mean, spread), None  # the spread is fixed, so the entropy is constant
+
+    def imitation_loss(self, observations: Sequence[Observation], actions: np.ndarray, generator: torch.Generator) -> torch.Tensor:
+        # L1 instead of L2: the pace of a demonstration is not in the state, and the mean of a fast and a pausing one fits neither.
+        state, tokens = self.encode(observations)
+        noise = torch.randn(state.shape, generator=generator) * self.network.state_std * STATE_NOISE
+        return nn.functional.l1_loss(self.network(state + noise, tokens), torch.from_numpy(actions))
 
     def encode(self, observations: Sequence[Observation]) -> tuple[torch.Tensor, torch.Tensor]:
         """Returns the network's inputs: state (B, state_size) float32 and tokens (B, INSTRUCTION_LENGTH) int64."""

@@ -9,6 +9,9 @@ from multiprocessing.connection import Connection, wait
 from types import TracebackType
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from policytrim_gym.errors import WorkerFailed
 from policytrim_gym.metrics import RolloutRecord
 from policytrim_gym.policy import Observation
@@ -26,6 +29,7 @@ class Rollout:
     observations: list[Observation] = field(default_factory=list)  # at each replan
     windows: list[Window] = field(default_factory=list)
     executed_steps: list[int] = field(default_factory=list)
+    trajectory: list[Observation] = field(default_factory=list)  # before each step, when the request asks for it
     success: bool = False
     step_s: float = 0.0
     task: str | None = None
@@ -35,6 +39,16 @@ class Rollout:
     def steps(self) -> int:
         """S, physical steps of the episode."""
         return sum(self.executed_steps)
+
+    def run_arguments(self, window: Window) -> tuple[NDArray[np.float32], bool]:
+        """Returns what a slot's `run` takes: the window's actions up to the request's step limit, and whether to keep the trajectory."""
+        limit = self.request.max_steps
+        actions = window.actions if limit is None else window.actions[: limit - self.steps]
+        return actions, self.request.keep_trajectory
+
+    def actions(self) -> NDArray[np.float32]:
+        """Returns the actions that ran, (steps, action_dim)."""
+        return np.concatenate([window.actions[:count] for window, count in zip(self.windows, self.executed_steps)])
 
     def record(self, chunk_size: int) -> RolloutRecord:
         """Returns the RolloutRecord. Times are those of stepping and this episode's share of batched policy calls."""
@@ -154,7 +168,7 @@ class RolloutCollector:
             while not _advance(rollout, result):
                 [window] = controller.next_windows([episode], [result.observation])
                 _add_window(rollout, window, result.observation, keep)
-                result = self._local.run(window.actions)
+                result = self._local.run(*rollout.run_arguments(window))
             if on_episode:
                 on_episode(rollout)
 
@@ -185,7 +199,7 @@ class RolloutCollector:
             for place, (episode, observation), window in zip(places, ready, windows):
                 _add_window(rollouts[episode], window, observation, keep)
                 running[place] = episode
-                self._send(place, "run", window.actions)
+                self._send(place, "run", *rollouts[episode].run_arguments(window))
 
     def _next_episode(
         self,
@@ -234,8 +248,10 @@ def _advance(rollout: Rollout, result: WindowResult) -> bool:
     if result.executed_steps:
         rollout.executed_steps.append(result.executed_steps)
         rollout.step_s += result.step_s
+        rollout.trajectory += result.trajectory
     rollout.success = rollout.success or result.success
-    return result.done
+    limit = rollout.request.max_steps
+    return result.done or (limit is not None and rollout.steps >= limit)
 
 
 def _add_window(rollout: Rollout, window: Window, observation: Observation, keep: bool) -> None:

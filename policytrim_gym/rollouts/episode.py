@@ -17,8 +17,11 @@ class EpisodeRequest:
     Args:
         execute_horizon: actions of each chunk to run before asking again.
         task, split, initial_state: where it starts; what is None the environment chooses from `seed`.
-        seed: for `reset` where the environment knows no initial states, and for the noise of the policy.
+        seed: for `reset`, which environments without initial states start from.
+        noise_seed: of the policy's exploration.
         group: index of the group that it is compared with.
+        max_steps: the episode ends as a failure after so many steps, where the environment's own limit would be later.
+        keep_trajectory: whether the windows carry the observation before each of their steps, not only that of the replan.
     """
 
     execute_horizon: int
@@ -26,7 +29,10 @@ class EpisodeRequest:
     split: str | None = None
     initial_state: int | None = None
     seed: int = 0
+    noise_seed: int = 0
     group: int = 0
+    max_steps: int | None = None
+    keep_trajectory: bool = False
 
     def reset_options(self) -> dict[str, Any] | None:
         """Returns the options for `env.reset`, or None for environments without initial states."""
@@ -45,6 +51,7 @@ class WindowResult(NamedTuple):
     step_s: float  # time in env.step or env.reset [s]
     task: str | None
     initial_state: int | None
+    trajectory: tuple[Mapping[str, Any], ...] = ()  # before each step, when the request asks for it
 
 
 class Window(NamedTuple):

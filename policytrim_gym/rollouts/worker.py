@@ -30,31 +30,36 @@ class EnvSlot:
         """Starts an episode. An environment without initial states gets the seed alone."""
         started = time.perf_counter()
         observation, info = self.env.reset(seed=seed, options=options if self._has_initial_states else None)
-        return self._result(observation, info, 0, False, False, time.perf_counter() - started)
+        self._observation = self._flat(observation, info)
+        step_s = time.perf_counter() - started
+        return WindowResult(self._observation, 0, False, False, step_s, info.get("task"), info.get("initial_state"))
 
-    def run(self, actions: NDArray[np.float32]) -> WindowResult:
+    def run(self, actions: NDArray[np.float32], keep_trajectory: bool = False) -> WindowResult:
         """Runs actions one after another and stops exactly at the one that succeeds or ends the episode."""
         started = time.perf_counter()
         executed_steps, success, done = 0, False, False
-        observation: Any = None
-        info: Mapping[str, Any] = {}
+        trajectory: list[Mapping[str, Any]] = []
         for action in actions:
+            if keep_trajectory:
+                trajectory.append(self._observation)
             observation, _, terminated, truncated, info = self.env.step(action)
             executed_steps += 1
             success = is_success(info)
             done = bool(terminated or truncated or success)
+            self._observation = self._flat(observation, info)
             if done:
                 break
-        return self._result(observation, info, executed_steps, success, done, time.perf_counter() - started)
+        step_s = time.perf_counter() - started
+        result = WindowResult(self._observation, executed_steps, success, done, step_s, info.get("task"), info.get("initial_state"))
+        return result._replace(trajectory=tuple(trajectory))
 
-    def _result(
-        self, observation: Any, info: Mapping[str, Any], executed_steps: int, success: bool, done: bool, step_s: float
-    ) -> WindowResult:
+    def _flat(self, observation: Any, info: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns the observation as the policy wants it: a flat mapping with the instruction."""
         flat = dict(observation) if isinstance(observation, Mapping) else {"state": np.asarray(observation, dtype=np.float32)}
         instruction = info.get("instruction", getattr(self.env.unwrapped, "instruction", None))
         if instruction is not None:
             flat["instruction"] = instruction
-        return WindowResult(flat, executed_steps, success, done, step_s, info.get("task"), info.get("initial_state"))
+        return flat
 
 
 def serve_slots(connection: Connection, factory: EnvFactory, num_slots: int) -> None:

@@ -6,13 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 
 from policytrim_gym.errors import InvalidConfig
-from policytrim_gym.policies.state_policy import INSTRUCTION_LENGTH, StatePolicy, StatePolicyConfig
+from policytrim_gym.policies.state_policy import StatePolicy, StatePolicyConfig
 from policytrim_gym.policies.word_tokenizer import WordTokenizer
-from policytrim_gym.training.demonstrations import Demonstration, DemonstrationSet
+from policytrim_gym.training.demonstrations import DemonstrationSet
+from policytrim_gym.training.imitation import chunk_targets, imitate
 
 
 @dataclass(frozen=True)
@@ -28,20 +27,18 @@ class CloneConfig:
         gradient_steps: of Adam.
         batch_size: samples in each.
         learning_rate: at the start; falls to 0 along a cosine.
-        state_noise: standard deviation of noise on the normalised state, which keeps a clone near its demonstrations.
         seed: of demonstrations, weights and batches.
     """
 
     demonstrator: str = "slow-uneven"
-    demos_per_task: int = 25
+    demos_per_task: int = 40
     chunk_size: int = 32
     execute_horizon: int = 8
     hidden_size: int = 512
     num_layers: int = 3
-    gradient_steps: int = 3000
+    gradient_steps: int = 4000
     batch_size: int = 256
     learning_rate: float = 1e-3
-    state_noise: float = 0.02
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -50,27 +47,6 @@ class CloneConfig:
                 raise InvalidConfig(f"{name} must be at least 1, got {getattr(self, name)}")
         if not self.learning_rate > 0:
             raise InvalidConfig(f"learning_rate must be above 0, got {self.learning_rate}")
-        if not self.state_noise >= 0:
-            raise InvalidConfig(f"state_noise must be at least 0, got {self.state_noise}")
-
-
-def chunk_targets(actions: NDArray[np.float32], chunk_size: int) -> NDArray[np.float32]:
-    """Returns the chunk that follows each step, with the last action repeated past the end.
-
-    Args:
-        actions: of one demonstration, (S, action_dim).
-        chunk_size: H.
-
-    Returns:
-        (S, H, action_dim).
-
-    >>> chunk_targets(np.array([[1.0], [2.0], [3.0]]), chunk_size=2)[..., 0]
-    array([[1., 2.],
-           [2., 3.],
-           [3., 3.]])
-    """
-    index = np.arange(len(actions))[:, None] + np.arange(chunk_size)[None]
-    return actions[np.minimum(index, len(actions) - 1)]
 
 
 def clone(
@@ -102,41 +78,10 @@ def clone(
         num_layers=config.num_layers,
     )
     policy = StatePolicy(architecture, tokenizer, seed=config.seed)
-    states, tokens, targets = _stack(episodes, tokenizer, config.chunk_size)
-    mean, std = states.mean(dim=0), states.std(dim=0)
-    # A number that hardly varies in the demonstrations would be blown up by its own noise in closed loop.
-    policy.set_normalisation(mean.numpy(), std.clamp(min=0.01).numpy())
-    _regress(policy, (states, tokens, targets), config, on_step)
-    return policy
-
-
-def _stack(
-    episodes: tuple[Demonstration, ...], tokenizer: WordTokenizer, chunk_size: int
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     states = np.concatenate([episode.states for episode in episodes])
-    targets = np.concatenate([chunk_targets(episode.actions, chunk_size) for episode in episodes])
-    tokens = [[tokenizer.encode(episode.instruction, INSTRUCTION_LENGTH)] * len(episode.states) for episode in episodes]
-    return torch.from_numpy(states), torch.tensor(sum(tokens, [])), torch.from_numpy(targets)
-
-
-def _regress(
-    policy: StatePolicy,
-    data: tuple[torch.Tensor, torch.Tensor, torch.Tensor],
-    config: CloneConfig,
-    on_step: Callable[[int, float], None] | None,
-) -> None:
-    states, tokens, targets = data
-    generator = torch.Generator().manual_seed(config.seed)
-    optimizer = torch.optim.AdamW(policy.parameters(), lr=config.learning_rate, weight_decay=1e-4)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, config.gradient_steps)
-    noise_scale = policy.network.state_std * config.state_noise
-    for step in range(config.gradient_steps):
-        batch = torch.randint(len(states), (config.batch_size,), generator=generator)
-        noise = torch.randn(config.batch_size, states.shape[1], generator=generator) * noise_scale
-        loss = torch.nn.functional.l1_loss(policy.network(states[batch] + noise, tokens[batch]), targets[batch])
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-        schedule.step()
-        if on_step:
-            on_step(step, float(loss.detach()))
+    # A number that hardly varies in the demonstrations would be blown up by its own noise in closed loop.
+    policy.set_normalisation(states.mean(axis=0), states.std(axis=0).clip(min=0.01))
+    observations = [{"state": state, "instruction": episode.instruction} for episode in episodes for state in episode.states]
+    targets = np.concatenate([chunk_targets(episode.actions, config.chunk_size) for episode in episodes])
+    imitate(policy, observations, targets, config.gradient_steps, config.batch_size, config.learning_rate, config.seed, on_step)
+    return policy

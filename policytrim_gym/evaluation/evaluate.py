@@ -1,0 +1,198 @@
+"""Evaluates a policy at one setting on fixed initial states."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Any
+
+from policytrim_gym.chunk import check_horizon
+from policytrim_gym.envs.initial_states import NUM_INITIAL_STATES, check_split
+from policytrim_gym.errors import InitialStateOutOfRange, InvalidConfig
+from policytrim_gym.evaluation.efficiency_report import EfficiencyReport
+from policytrim_gym.evaluation.ensembling_controller import EnsemblingController
+from policytrim_gym.evaluation.playback import PlaybackController
+from policytrim_gym.policy import ChunkPolicy
+from policytrim_gym.queue import check_delay
+from policytrim_gym.rollouts.collector import Rollout, RolloutCollector
+from policytrim_gym.rollouts.controller import Controller
+from policytrim_gym.rollouts.env_factory import EnvFactory, EnvLike
+from policytrim_gym.rollouts.episode import EpisodeRequest
+
+OnEpisode = Callable[[Rollout], None]
+
+
+class Evaluator:
+    """Holds rollout workers and evaluates many settings on the same initial states.
+
+    Args:
+        env: an id, a spec, a function or an EnvFactory.
+        num_workers: rollout processes; 0 runs in the caller's process, where the measured wall-clock is that of one robot.
+
+    >>> evaluator = Evaluator("CartPole-v1", num_workers=0)
+    >>> evaluator.tasks, evaluator.has_initial_states
+    ((None,), False)
+    """
+
+    def __init__(self, env: EnvLike | EnvFactory, num_workers: int = 2) -> None:
+        self.collector = RolloutCollector(env, num_workers)
+        probe = self.collector.factory()
+        self.tasks: tuple[str | None, ...] = tuple(getattr(probe.unwrapped, "tasks", (None,)))
+        self.has_initial_states = hasattr(probe.unwrapped, "initial_state")
+        self.action_low = getattr(probe.action_space, "low", None)
+        self.action_high = getattr(probe.action_space, "high", None)
+        probe.close()
+
+    def evaluate(
+        self,
+        policy: ChunkPolicy,
+        execute_horizon: int,
+        states_per_task: int,
+        *,
+        name: str | None = None,
+        split: str = "test",
+        seed: int = 0,
+        inference_delay_steps: int = 0,
+        playback_rate: float = 1.0,
+        ensemble: bool = False,
+        on_episode: OnEpisode | None = None,
+    ) -> EfficiencyReport:
+        """Rolls the policy out and returns one arm.
+
+        Args:
+            policy: predicts its best chunks.
+            execute_horizon: h; with a playback rate, the chunk actions that one window plays.
+            states_per_task: episodes of each task, from its initial states 0, 1, ...; without initial states, seeds from `seed` on.
+            name: of the arm.
+            split: which initial states.
+            seed: for environments without initial states.
+            inference_delay_steps: d; the first d steps of each window come from the previous chunk.
+            playback_rate: above 1 the window is resampled into fewer steps.
+            ensemble: whether overlapping chunks are averaged.
+            on_episode: called with each finished rollout.
+
+        Raises:
+            InvalidHorizon, InvalidSpec, UnknownSplit, InitialStateOutOfRange: a setting that cannot be run, before anything runs.
+        """
+        chunk_size = policy.spec.chunk_size
+        check_horizon(execute_horizon, chunk_size)
+        check_delay(inference_delay_steps, execute_horizon, chunk_size)
+        controller: Controller
+        if ensemble:
+            if playback_rate != 1.0 or inference_delay_steps:
+                raise InvalidConfig("temporal ensembling goes with playback_rate 1 and no inference delay")
+            controller = EnsemblingController(policy)
+        else:
+            controller = PlaybackController(policy, playback_rate, inference_delay_steps, self.action_low, self.action_high)
+        requests = self.requests(execute_horizon, states_per_task, split, seed)
+        rollouts = self.collector.collect(requests, controller, on_episode)
+        return EfficiencyReport.from_rollouts(
+            name or arm_name(execute_horizon, playback_rate, inference_delay_steps, ensemble),
+            [rollout.record(chunk_size) for rollout in rollouts],
+            execute_horizon=execute_horizon,
+            chunk_size=chunk_size,
+            playback_rate=playback_rate,
+            inference_delay_steps=inference_delay_steps,
+        )
+
+    def requests(self, execute_horizon: int, states_per_task: int, split: str, seed: int, **more: Any) -> list[EpisodeRequest]:
+        """Returns the episodes of an evaluation: each task's first initial states, in an order that mixes the tasks.
+
+        `more` are further fields of EpisodeRequest, the same for all.
+        """
+        if self.has_initial_states:
+            self._check_states(split, states_per_task)
+        return [
+            EpisodeRequest(
+                execute_horizon,
+                task=task,
+                split=split if self.has_initial_states else None,
+                initial_state=index if self.has_initial_states else None,
+                seed=seed + index,
+                **more,
+            )
+            for index in range(states_per_task)
+            for task in self.tasks
+        ]
+
+    def close(self) -> None:
+        """Ends the workers."""
+        self.collector.close()
+
+    def __enter__(self) -> Evaluator:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.close()
+
+    @property
+    def num_training_states(self) -> int | None:
+        """Initial states of each task in the training split; None for environments without initial states."""
+        return NUM_INITIAL_STATES["train"] if self.has_initial_states else None
+
+    @staticmethod
+    def _check_states(split: str, states_per_task: int) -> None:
+        available = NUM_INITIAL_STATES[check_split(split)]
+        if not 1 <= states_per_task <= available:
+            raise InitialStateOutOfRange(f"split {split!r} has {available} initial states a task, got {states_per_task} asked for")
+
+
+def arm_name(execute_horizon: int, playback_rate: float = 1.0, inference_delay_steps: int = 0, ensemble: bool = False) -> str:
+    """Returns the name of a setting, the same on validation and test states.
+
+    >>> arm_name(8, 2.0), arm_name(32, inference_delay_steps=3)
+    ('h=8 x2', 'h=32 delay 3')
+    """
+    name = f"h={execute_horizon}"
+    if playback_rate != 1.0:
+        name += f" x{playback_rate:g}"
+    if inference_delay_steps:
+        name += f" delay {inference_delay_steps}"
+    return name + (" ensemble" if ensemble else "")
+
+
+def evaluate_policy(
+    policy: ChunkPolicy,
+    env: EnvLike | EnvFactory | Evaluator,
+    execute_horizon: int | None = None,
+    num_episodes: int = 100,
+    seed: int = 0,
+    inference_delay_steps: int = 0,
+    playback_rate: float = 1.0,
+    *,
+    split: str = "test",
+    num_workers: int = 2,
+    on_episode: OnEpisode | None = None,
+) -> EfficiencyReport:
+    """Evaluates a policy and returns one arm of report.json.
+
+    Args:
+        policy: a ChunkPolicy.
+        env: an id, a spec, a function, or an `Evaluator` whose workers shall be used.
+        execute_horizon: h; None is the policy's own.
+        num_episodes: in all, spread evenly over the environment's tasks.
+        seed: for environments without initial states.
+        inference_delay_steps: d; the first d steps of each window come from the previous chunk, then h <= chunk_size - d.
+        playback_rate: above 1 windows are resampled into fewer steps.
+        split: which initial states, where the environment has them.
+        num_workers: rollout processes; 0 uses this one.
+        on_episode: called with each finished rollout.
+
+    Raises:
+        InvalidConfig: `num_episodes` is not a multiple of the number of tasks.
+    """
+    with ExitStack() as stack:
+        evaluator = env if isinstance(env, Evaluator) else stack.enter_context(Evaluator(env, num_workers))
+        num_tasks = len(evaluator.tasks)
+        if num_episodes < 1 or num_episodes % num_tasks:
+            raise InvalidConfig(f"num_episodes must be a positive multiple of the {num_tasks} tasks, got {num_episodes}")
+        return evaluator.evaluate(
+            policy,
+            policy.spec.horizon if execute_horizon is None else execute_horizon,
+            num_episodes // num_tasks,
+            split=split,
+            seed=seed,
+            inference_delay_steps=inference_delay_steps,
+            playback_rate=playback_rate,
+            on_episode=on_episode,
+        )

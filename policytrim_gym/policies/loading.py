@@ -1,0 +1,61 @@
+"""Turns a URI into a policy."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from pathlib import Path
+
+from policytrim_gym.errors import CorruptCheckpoint, MissingExtra, UnknownPolicy
+from policytrim_gym.policy import ChunkPolicy
+
+
+def load_policy(uri: str) -> ChunkPolicy:
+    """Loads a policy from a checkpoint folder, or from a function of the user's own.
+
+    Args:
+        uri: a folder with config.json and model.safetensors; or `python:module:factory`, where `factory()` returns a ChunkPolicy.
+
+    Raises:
+        UnknownPolicy: the URI names nothing that can be loaded; the message says what was tried.
+        CorruptCheckpoint: a folder that is incomplete, truncated or of another architecture.
+        MissingExtra: the checkpoint needs a package that is not installed.
+    """
+    if uri.startswith("python:"):
+        return _from_factory(uri)
+    if "://" in uri:
+        raise UnknownPolicy(f"{uri}: policy servers are not built yet; expected a checkpoint folder or python:module:factory")
+    folder = Path(uri)
+    if not folder.is_dir():
+        raise UnknownPolicy(f"{uri}: no such checkpoint folder (a folder with config.json and model.safetensors, or python:module:factory)")
+    return _from_folder(folder)
+
+
+def _from_folder(folder: Path) -> ChunkPolicy:
+    try:
+        model_type = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
+    except FileNotFoundError as error:
+        raise CorruptCheckpoint(f"{folder / 'config.json'} is missing: the folder holds no checkpoint") from error
+    except (ValueError, AttributeError) as error:
+        raise CorruptCheckpoint(f"{folder / 'config.json'} is not readable JSON: {error}") from error
+    if model_type != "policytrim_state":
+        raise CorruptCheckpoint(f"{folder / 'config.json'}: model_type must be 'policytrim_state', got {model_type!r}")
+    try:
+        from policytrim_gym.policies.state_checkpoint import load_state_policy
+    except ImportError as error:
+        raise MissingExtra(f'loading {folder} needs {error.name}: pip install "policytrim[train]"') from error
+    return load_state_policy(str(folder))
+
+
+def _from_factory(uri: str) -> ChunkPolicy:
+    module_name, separator, factory_name = uri.removeprefix("python:").partition(":")
+    if not separator or not module_name or not factory_name:
+        raise UnknownPolicy(f"{uri}: expected python:module:factory")
+    try:
+        factory = getattr(importlib.import_module(module_name), factory_name)
+    except (ImportError, AttributeError) as error:
+        raise UnknownPolicy(f"{uri}: {error}") from error
+    policy = factory()
+    if not isinstance(policy, ChunkPolicy):
+        raise UnknownPolicy(f"{uri}: the factory must return a ChunkPolicy, got {type(policy).__name__}")
+    return policy

@@ -1,0 +1,353 @@
+"""PolicyTrim's two-stage training as a trainer with Stable-Baselines3's manners."""
+
+from __future__ import annotations
+
+import copy
+import os
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from stable_baselines3.common.logger import Logger, configure
+
+from policytrim_gym.chunk import ActionChunk
+from policytrim_gym.config import from_mapping, to_mapping
+from policytrim_gym.errors import InvalidConfig, InvalidSpec
+from policytrim_gym.evaluation.efficiency_report import EfficiencyReport
+from policytrim_gym.evaluation.evaluate import Evaluator
+from policytrim_gym.policy import Observation, TrainableChunkPolicy
+from policytrim_gym.rollouts.collector import Rollout
+from policytrim_gym.rollouts.env_factory import EnvFactory, EnvLike
+from policytrim_gym.training.grpo_update import GRPOUpdater, UpdateStatistics
+from policytrim_gym.training.sampling_controller import SamplingController
+from policytrim_gym.training.stages import group_requests, stage1_advantages, stage1_windows, stage2_advantages
+from policytrim_gym.training.train_state import PHASES, TrainState, load_state, save_state
+from policytrim_gym.training.trim_config import TrimConfig
+from policytrim_gym.training.validation import checkpoint_score, choose_horizon, mean_steps_by_task, validation_row
+from policytrim_gym.training.warm_start import warm_start
+
+Callback = Callable[["TrimGRPO"], "bool | None"]
+"""Called after every iteration and validation; returning False stops the training, which `learn` can take up again."""
+
+STATE_FILE = "resume/state.pt"
+SAVE_EVERY_S = 5.0
+
+
+class TrimGRPO:
+    """Trims a policy: warm start, stage 1 (longer reliable chunks), choice of the horizon, stage 2 (fewer steps).
+
+    Args:
+        policy: is trained in place; after `learn` it holds the best weights and names the chosen horizon.
+        env: a Gymnasium id, a spec, a function that makes an environment, or an EnvFactory; each worker makes its own.
+        config: a TrimConfig.
+        run_dir: where TensorBoard events and the state to resume from are written; None writes nothing. A folder with a state goes on
+            from it.
+
+    >>> # TrimGRPO(load_policy("runs/base"), "PolicyTrim/MetaWorld-v0").learn(1_000_000, progress_bar=True).save("runs/trimmed")
+    """
+
+    def __init__(
+        self,
+        policy: TrainableChunkPolicy,
+        env: EnvLike | EnvFactory,
+        config: TrimConfig | None = None,
+        run_dir: str | os.PathLike[str] | None = None,
+    ) -> None:
+        if not isinstance(policy, TrainableChunkPolicy):
+            raise InvalidSpec(f"TrimGRPO needs a TrainableChunkPolicy, got {type(policy).__name__}; train the horizon of a frozen policy")
+        self.policy = policy
+        self.config = TrimConfig() if config is None else config
+        self.run_dir = None if run_dir is None else Path(run_dir)
+        self.state = TrainState()
+        self.windows = stage1_windows(self.config, policy.spec.horizon, policy.spec.chunk_size)
+        self._stock_horizon = policy.spec.horizon
+        self._evaluator = Evaluator(env, self.config.num_workers)
+        self._updater = GRPOUpdater(policy, self.config)
+        self._best_weights: dict[str, Any] = copy.deepcopy(policy.state_dict())
+        self._stage1_weights: dict[str, Any] = {}
+        self._logger: Logger | None = None
+        self._last_save = 0.0
+        if self.run_dir is not None and (self.run_dir / STATE_FILE).exists():
+            self._restore(*load_state(self.run_dir / STATE_FILE, to_mapping(self.config)))
+
+    @property
+    def num_timesteps(self) -> int:
+        """Physical training steps so far."""
+        return self.state.num_timesteps
+
+    @property
+    def stage1_weights(self) -> dict[str, Any]:
+        """The best weights of stage 1, for the ablation; empty before it ends or when it was left out."""
+        return self._stage1_weights
+
+    @property
+    def logger(self) -> Logger:
+        """Stable-Baselines3's logger; writes TensorBoard events below `run_dir`."""
+        if self._logger is None:
+            self._logger = configure(
+                None if self.run_dir is None else str(self.run_dir / "tensorboard"), ["tensorboard"] if self.run_dir else []
+            )
+        return self._logger
+
+    def learn(self, total_timesteps: int, callback: Callback | Sequence[Callback] | None = None, progress_bar: bool = False) -> TrimGRPO:
+        """Trains until `total_timesteps` physical steps have been run in all, or goes on where a stopped run left off.
+
+        Args:
+            total_timesteps: budget of both stages and the warm start together; validation is not counted.
+            callback: one or several functions of the trainer.
+            progress_bar: whether to show one.
+        """
+        if total_timesteps < 1:
+            raise InvalidConfig(f"total_timesteps must be at least 1, got {total_timesteps}")
+        callbacks = [] if callback is None else [callback] if callable(callback) else list(callback)
+        bar = _progress_bar(total_timesteps, self.num_timesteps) if progress_bar else None
+        steps = {
+            "baseline": self._measure_baseline,
+            "warm-start": self._warm_start,
+            "stage1": self._iterate,
+            "horizon": self._choose_horizon,
+            "stage2": self._iterate,
+        }
+        try:
+            while self.state.phase != "done":
+                started = time.perf_counter()
+                row = steps[self.state.phase](total_timesteps)
+                self.state.seconds += time.perf_counter() - started
+                row.update(stage=row.get("stage", self.state.phase), seconds=self.state.seconds, timesteps=self.num_timesteps)
+                self._log(row, bar)
+                if any(function(self) is False for function in callbacks):
+                    break
+            self._save_state()
+        finally:
+            self._evaluator.close()
+            if bar is not None:
+                bar.close()
+        if self.state.phase == "done":
+            self.policy.load_state_dict(self._best_weights)
+        return self
+
+    def predict(
+        self, observation: Observation, state: Any = None, episode_start: Any = None, deterministic: bool = True
+    ) -> tuple[ActionChunk, None]:
+        """Returns the chunk for one observation, in the signature of Stable-Baselines3."""
+        return self.policy.predict_action_chunk(observation), None
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes a checkpoint folder with the policy, and beside it the state to go on from."""
+        self.policy.save_pretrained(str(path))
+        save_state(Path(path) / STATE_FILE, self.state, to_mapping(self.config), self._tensors())
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], env: EnvLike | EnvFactory) -> TrimGRPO:
+        """Takes back what `save` wrote; `learn` goes on from there.
+
+        Raises:
+            CorruptCheckpoint: the folder is incomplete or truncated.
+        """
+        from policytrim_gym.policies.loading import load_policy
+
+        policy = load_policy(str(path))
+        state, config, tensors = load_state(Path(path) / STATE_FILE, None)
+        if not isinstance(policy, TrainableChunkPolicy):
+            raise InvalidSpec(f"{path} holds a {type(policy).__name__}, which cannot be trained")
+        trainer = cls(policy, env, from_mapping(TrimConfig, config))
+        trainer._restore(state, config, tensors)
+        return trainer
+
+    def validate(self, execute_horizon: int) -> EfficiencyReport:
+        """Evaluates the present weights on the validation states."""
+        return self._evaluator.evaluate(self.policy, execute_horizon, self.config.validation_states, split="validation")
+
+    # One step of each phase. Each returns a row for the log and sets the next phase when it is through.
+
+    def _measure_baseline(self, total_timesteps: int) -> dict[str, Any]:
+        """Sets the success floor, and each task's mean steps at the stock horizon."""
+        arm = self.validate(self._stock_horizon)
+        floor = self.config.success_floor
+        self.state.success_floor = arm.success_rate if floor is None else floor
+        self._set_mean_steps(arm)
+        self._enter("warm-start" if self.config.warm_start else self._first_stage())
+        return {"stage": "baseline", **validation_row(arm)}
+
+    def _warm_start(self, total_timesteps: int) -> dict[str, Any]:
+        assert self.config.warm_start is not None
+        summary = warm_start(self.policy, self._evaluator, self.config.warm_start, self.config.seed)
+        self.state.num_timesteps += summary["timesteps"]
+        arm = self.validate(self.policy.spec.chunk_size)
+        self._set_mean_steps(arm)
+        self._updater = GRPOUpdater(self.policy, self.config)
+        self._enter(self._first_stage())
+        return {"stage": "warm-start", **{f"warm_start_{key}": value for key, value in summary.items()}, **validation_row(arm)}
+
+    def _iterate(self, total_timesteps: int) -> dict[str, Any]:
+        """Runs one iteration of a stage: rollouts, update, and from time to time a validation."""
+        stage = self.state.phase
+        begin, end = self._stage_range(total_timesteps)
+        progress = min(1.0, (self.num_timesteps - begin) / max(1, end - begin))
+        self._explore(progress)
+        rollouts = self._collect()
+        self.state.num_timesteps += sum(rollout.steps for rollout in rollouts)
+        advantages = (
+            stage1_advantages(rollouts, self.policy.spec.chunk_size, self.config)
+            if stage == "stage1"
+            else stage2_advantages(rollouts, self.state.mean_steps, self.config)
+        )
+        statistics = self._updater.update(rollouts, advantages, seed=self.state.iteration)
+        self.state.iteration += 1
+        row = _iteration_row(rollouts, statistics)
+        through = self.num_timesteps >= end
+        due = begin + (self.state.num_validations + 1) * (end - begin) / self.config.num_validations
+        if through or self.num_timesteps >= due:
+            row.update(self._validate_checkpoint())
+        if through:
+            self._finish_stage(stage)
+        return {"stage": stage, **row}
+
+    def _choose_horizon(self, total_timesteps: int) -> dict[str, Any]:
+        """Chooses the execute horizon of stage 2 on the validation states: the longest that keeps the success floor."""
+        arms = [self.validate(window) for window in self.windows]
+        chosen = choose_horizon(arms, self.state.success_floor - self.config.success_tolerance)
+        self.state.execute_horizon = chosen.execute_horizon
+        self._set_mean_steps(chosen)
+        self.state.best_score = []
+        self._remember_if_best(chosen)
+        self._updater = GRPOUpdater(self.policy, self.config)
+        self._set_policy_horizon(chosen.execute_horizon)
+        self._enter("stage2" if self.config.stage1_fraction < 1 else "done")
+        choice = {arm.name: arm.success_rate for arm in arms}
+        return {"stage": "horizon", "execute_horizon": chosen.execute_horizon, "horizon_success": choice, **validation_row(chosen)}
+
+    # Parts of the steps.
+
+    def _first_stage(self) -> str:
+        return "stage1" if self.config.stage1_fraction > 0 else "horizon"
+
+    def _enter(self, phase: str) -> None:
+        assert phase in PHASES
+        self.state.phase, self.state.iteration, self.state.num_validations = phase, 0, 0
+        self.state.phase_start_timesteps = self.num_timesteps
+        self._last_save = 0.0  # a change of phase is always saved
+
+    def _stage_range(self, total_timesteps: int) -> tuple[int, int]:
+        """Returns at how many timesteps the present stage began and is to end."""
+        begin = self.state.phase_start_timesteps
+        if self.state.phase == "stage2":
+            return begin, total_timesteps
+        return begin, begin + int(self.config.stage1_fraction * max(0, total_timesteps - begin))
+
+    def _explore(self, progress: float) -> None:
+        """Sets the exploration between its start and its end."""
+        start, end = self.config.exploration_start, self.config.exploration_end
+        annealed = 1.0 if self.config.anneal_until == 0 else min(1.0, progress / self.config.anneal_until)
+        self.policy.set_exploration(**{name: (1 - annealed) * start[name] + annealed * end[name] for name in start})
+
+    def _collect(self) -> list[Rollout]:
+        windows = self.windows if self.state.phase == "stage1" else (self.state.execute_horizon,)
+        requests = group_requests(
+            self._evaluator.tasks,
+            self._evaluator.num_training_states,
+            windows,
+            {task: self.state.step_limits[str(task)] for task in self._evaluator.tasks},
+            self.config,
+            key=(self.config.seed, PHASES.index(self.state.phase), self.state.iteration),
+        )
+        return self._evaluator.collector.collect(requests, SamplingController(self.policy), keep_observations=True)
+
+    def _validate_checkpoint(self) -> dict[str, Any]:
+        """Validates the present weights and remembers them when they are the best so far."""
+        self.state.num_validations += 1
+        horizon = self.state.execute_horizon or self.policy.spec.chunk_size
+        arm = self.validate(horizon)
+        is_best = self._remember_if_best(arm)
+        return {**validation_row(arm), "is_best": is_best}
+
+    def _remember_if_best(self, arm: EfficiencyReport) -> bool:
+        score = list(checkpoint_score(arm, self.state.success_floor - self.config.success_tolerance))
+        if self.state.best_score and score >= self.state.best_score:
+            return False
+        self.state.best_score = score
+        self.state.best_validation = {"execute_horizon": arm.execute_horizon, **validation_row(arm)}
+        self._best_weights = copy.deepcopy(self.policy.state_dict())
+        return True
+
+    def _finish_stage(self, stage: str) -> None:
+        """Takes the stage's best weights and goes on to the next phase."""
+        self.policy.load_state_dict(self._best_weights)
+        if stage == "stage1":
+            self._stage1_weights = copy.deepcopy(self._best_weights)
+        self._enter("horizon" if stage == "stage1" else "done")
+
+    def _set_mean_steps(self, arm: EfficiencyReport) -> None:
+        means = mean_steps_by_task(arm)
+        self.state.mean_steps = means
+        self.state.step_limits = {task: max(1, int(self.config.step_limit_factor * mean)) for task, mean in means.items()}
+
+    def _set_policy_horizon(self, execute_horizon: int) -> None:
+        set_horizon = getattr(self.policy, "set_execute_horizon", None)
+        if set_horizon is not None:
+            set_horizon(execute_horizon)
+
+    # Log and state.
+
+    def _log(self, row: dict[str, Any], bar: Any) -> None:
+        self.state.rows.append(row)
+        for key, value in row.items():
+            if isinstance(value, (int, float)) and not isinstance(value, bool):
+                self.logger.record(f"{row['stage']}/{key}", value)
+        self.logger.dump(self.num_timesteps)
+        if bar is not None:
+            bar.update(self.num_timesteps - bar.n)
+            bar.set_description(f"{row['stage']}: success {row.get('success', row.get('validation_success', 0)):.0%}")
+            if "validation_success" in row:
+                bar.write(_validation_line(row))
+        if time.monotonic() - self._last_save > SAVE_EVERY_S:
+            self._save_state()
+
+    def _tensors(self) -> dict[str, Any]:
+        return {
+            "policy": self.policy.state_dict(),
+            "best": self._best_weights,
+            "stage1": self._stage1_weights,
+            "optimizer": self._updater.optimizer.state_dict(),
+        }
+
+    def _save_state(self) -> None:
+        if self.run_dir is not None:
+            save_state(self.run_dir / STATE_FILE, self.state, to_mapping(self.config), self._tensors())
+            self._last_save = time.monotonic()
+
+    def _restore(self, state: TrainState, config: dict[str, Any], tensors: dict[str, Any]) -> None:
+        self.state = state
+        self.policy.load_state_dict(tensors["policy"])
+        self._best_weights, self._stage1_weights = tensors["best"], tensors["stage1"]
+        self._updater.optimizer.load_state_dict(tensors["optimizer"])
+        if state.execute_horizon:
+            self._set_policy_horizon(state.execute_horizon)
+
+
+def _iteration_row(rollouts: Sequence[Rollout], statistics: UpdateStatistics | None) -> dict[str, Any]:
+    solved = [rollout for rollout in rollouts if rollout.success]
+    row: dict[str, Any] = {
+        "success": len(solved) / len(rollouts),
+        "steps": float(np.mean([rollout.steps for rollout in solved])) if solved else None,
+        "calls": float(np.mean([len(rollout.windows) for rollout in solved])) if solved else None,
+    }
+    if statistics is not None:
+        row |= {"loss": statistics.loss, "clip_fraction": statistics.clip_fraction, "grad_norm": statistics.grad_norm}
+        row["approx_kl"] = statistics.approx_kl
+    return row
+
+
+def _validation_line(row: dict[str, Any]) -> str:
+    steps, calls = row["validation_steps"], row["validation_calls"]
+    costs = "no success" if steps is None else f"{steps:.1f} steps, {calls:.2f} calls"
+    best = " (best so far)" if row.get("is_best") else ""
+    return f"{row['seconds']:6.0f} s  {row['stage']:<10} validation: success {row['validation_success']:.1%}, {costs}{best}"
+
+
+def _progress_bar(total: int, done: int) -> Any:
+    from tqdm import tqdm
+
+    return tqdm(total=total, initial=done, unit="step", unit_scale=True, dynamic_ncols=True)

@@ -1,0 +1,102 @@
+"""Everything that decides a trim, in one typed configuration."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from policytrim_gym.config import check_fields
+from policytrim_gym.errors import InvalidConfig
+from policytrim_gym.training.warm_start import WarmStartConfig
+
+
+@dataclass(frozen=True)
+class TrimConfig:
+    """Configuration of `TrimGRPO`. Unknown keys and wrong types are refused.
+
+    Args:
+        group_size: G, rollouts from one initial state that are compared with each other.
+        groups_per_task: groups of each task in every iteration, so that no task waits.
+        windows: execute horizons of stage 1 [steps]; None: stock, chunk_size and the one half-way.
+        stage1_fraction: part of the budget of physical steps that stage 1 gets; 0 leaves stage 1 out, 1 leaves stage 2 out.
+        beta: weight of the horizon reward in stage 1.
+        kappa: weight of the step saving in stage 2.
+        lam: weight of the stability penalty in stage 2.
+        sigma_floor_fraction: smallest spread of steps that the penalty divides by, as a fraction of the task's mean steps.
+        penalty_mode: "floor" (paper) or "gate" (reference code) in tight groups.
+        penalty_one_sided: penalise only rollouts faster than their group; ours.
+        base_steps_factor: S_base is so many times the mean steps of the policy that enters stage 2, task by task.
+        baseline: "group" (paper) or "window" (mean of the rollouts with the same window; stage 1).
+        step_limit_factor: training rollouts end as failures after so many times the task's mean steps at the entry of the stage.
+        learning_rate: of Adam.
+        num_epochs, num_minibatches: passes over each iteration's rollouts, and gradient steps in each pass.
+        clip_low, clip_high: PPO clip of the likelihood ratio, 1 - clip_low .. 1 + clip_high.
+        ratio: "action" clips each executed action's own ratio, "chunk" the ratio of the executed prefix.
+        max_grad_norm: of the gradient's clip.
+        exploration_start, exploration_end: spread of sampling at the start and at `anneal_until` of each stage, names as the policy's
+            `set_exploration` takes them.
+        anneal_until: fraction of a stage after which the exploration stays at its end.
+        validation_states: initial states of each task for every choice (horizon, best checkpoint).
+        num_validations: validations in each stage.
+        success_floor: least success on the validation states that a checkpoint needs to be chosen; None: that of the entering policy at
+            its stock horizon.
+        success_tolerance: how far below the floor a checkpoint may be and still be chosen.
+        warm_start: how the policy's own fast successes are rewritten into its chunks before stage 1; None leaves it out.
+        num_workers: rollout processes.
+        seed: of initial states, noise and minibatches.
+    """
+
+    group_size: int = 8
+    groups_per_task: int = 1
+    windows: tuple[int, ...] | None = None
+    stage1_fraction: float = 0.25
+    beta: float = 1.0
+    kappa: float = 0.8
+    lam: float = 0.15
+    sigma_floor_fraction: float = 0.05
+    penalty_mode: Literal["floor", "gate"] = "floor"
+    penalty_one_sided: bool = False
+    base_steps_factor: float = 1.3
+    baseline: Literal["group", "window"] = "group"
+    step_limit_factor: float = 2.0
+    learning_rate: float = 1e-4
+    num_epochs: int = 2
+    num_minibatches: int = 2
+    clip_low: float = 0.2
+    clip_high: float = 0.2
+    ratio: Literal["action", "chunk"] = "action"
+    max_grad_norm: float = 1.0
+    exploration_start: dict[str, float] = field(default_factory=lambda: {"action_std": 0.15, "gain_std": 0.3})
+    exploration_end: dict[str, float] = field(default_factory=lambda: {"action_std": 0.14, "gain_std": 0.0})
+    anneal_until: float = 0.7
+    validation_states: int = 25
+    num_validations: int = 8
+    success_floor: float | None = None
+    success_tolerance: float = 0.0
+    warm_start: WarmStartConfig | None = WarmStartConfig()
+    num_workers: int = 2
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        at_least_one = ("groups_per_task", "num_epochs", "num_minibatches", "validation_states", "num_validations")
+        positive = ("learning_rate", "clip_low", "clip_high", "max_grad_norm", "sigma_floor_fraction", "base_steps_factor")
+        for name in at_least_one:
+            self._require(name, getattr(self, name) >= 1, "at least 1")
+        for name in positive:
+            self._require(name, getattr(self, name) > 0, "above 0")
+        for name in ("beta", "kappa", "lam", "success_tolerance", "num_workers"):
+            self._require(name, getattr(self, name) >= 0, "at least 0")
+        for name in ("stage1_fraction", "anneal_until"):
+            self._require(name, 0 <= getattr(self, name) <= 1, "in 0..1")
+        if set(self.exploration_start) != set(self.exploration_end):
+            raise InvalidConfig(
+                f"exploration_start and exploration_end must name the same values, got {sorted(self.exploration_start)} "
+                f"and {sorted(self.exploration_end)}"
+            )
+        self._require("group_size", self.group_size >= 2, "at least 2: a rollout is compared with its group")
+        self._require("step_limit_factor", self.step_limit_factor > 1.3, "above 1.3, or slow successes look like failures")
+
+    def _require(self, name: str, holds: bool, expectation: str) -> None:
+        if not holds:
+            raise InvalidConfig(f"{name} must be {expectation}, got {getattr(self, name)}")

@@ -1,0 +1,109 @@
+"""Rewrites an untrained policy's own fast successes into its chunks, before RL starts.
+
+RL from a slow clone spends most of its budget on rediscovering what playing the clone faster already gives. The warm start takes that
+for free: the policy is rolled out at its stock horizon and several playback rates on training states, the fastest success of each state
+is kept, and the policy learns to predict it as whole chunks. It is rejection sampling on the reward of stage 2, with the untrained
+controls as proposals; no expert is asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from policytrim_gym.config import check_fields
+from policytrim_gym.errors import InvalidConfig
+from policytrim_gym.evaluation.evaluate import Evaluator
+from policytrim_gym.evaluation.playback import PlaybackController
+from policytrim_gym.policy import TrainableChunkPolicy
+from policytrim_gym.rollouts.collector import Rollout
+from policytrim_gym.training.imitation import chunk_targets, imitate
+
+
+@dataclass(frozen=True)
+class WarmStartConfig:
+    """Configuration of `warm_start`.
+
+    Args:
+        playback_rates: the policy is rolled out at its stock horizon and each of these; without known action kinds only at 1.
+        states_per_task: training states of each task.
+        max_steps: time limit of a rollout [steps]; a success that needs longer teaches no speed.
+        gradient_steps, batch_size, learning_rate: of the imitation.
+    """
+
+    playback_rates: tuple[float, ...] = (1.0, 1.5, 2.0, 3.0)
+    states_per_task: int = 60
+    max_steps: int = 300
+    gradient_steps: int = 2500
+    batch_size: int = 256
+    learning_rate: float = 5e-4
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        if not self.playback_rates or min(self.playback_rates) <= 0:
+            raise InvalidConfig(f"playback_rates must be at least one number above 0, got {self.playback_rates}")
+        for name in ("states_per_task", "max_steps", "gradient_steps", "batch_size"):
+            if getattr(self, name) < 1:
+                raise InvalidConfig(f"{name} must be at least 1, got {getattr(self, name)}")
+
+
+def warm_start(
+    policy: TrainableChunkPolicy,
+    evaluator: Evaluator,
+    config: WarmStartConfig,
+    seed: int,
+    on_episode: Callable[[Rollout], None] | None = None,
+    on_step: Callable[[int, float], None] | None = None,
+) -> dict[str, Any]:
+    """Trains the policy on its own fastest successes and returns what was kept.
+
+    Args:
+        policy: rolled out first, then changed.
+        evaluator: whose workers and tasks are used.
+        config: the settings.
+        seed: of the imitation.
+        on_episode, on_step: called as rollouts and gradient steps finish.
+
+    Returns:
+        `num_states`, `num_kept`, `steps_mean` of the kept rollouts, and `timesteps`, all physical steps that were run.
+    """
+    fastest: dict[tuple[Any, Any], Rollout] = {}
+    timesteps = 0
+    for rollout in _rollouts(policy, evaluator, config, on_episode):
+        timesteps += rollout.steps
+        key = (rollout.request.task, rollout.request.initial_state or rollout.request.seed)
+        if rollout.success and (key not in fastest or rollout.steps < fastest[key].steps):
+            fastest[key] = rollout
+    summary: dict[str, Any] = {
+        "num_states": config.states_per_task * len(evaluator.tasks),
+        "num_kept": len(fastest),
+        "steps_mean": float(np.mean([rollout.steps for rollout in fastest.values()])) if fastest else None,
+        "timesteps": timesteps,
+    }
+    if fastest:
+        kept = list(fastest.values())
+        observations = [observation for rollout in kept for observation in rollout.trajectory]
+        targets = np.concatenate([chunk_targets(rollout.actions(), policy.spec.chunk_size) for rollout in kept])
+        imitate(policy, observations, targets, config.gradient_steps, config.batch_size, config.learning_rate, seed, on_step)
+    return summary
+
+
+def _rollouts(
+    policy: TrainableChunkPolicy,
+    evaluator: Evaluator,
+    config: WarmStartConfig,
+    on_episode: Callable[[Rollout], None] | None,
+) -> Sequence[Rollout]:
+    """Returns the rollouts at every rate from the same training states."""
+    rollouts: list[Rollout] = []
+    rates = config.playback_rates if policy.spec.action_kinds is not None else (1.0,)
+    for rate in rates:
+        controller = PlaybackController(policy, rate, 0, evaluator.action_low, evaluator.action_high)
+        requests = evaluator.requests(
+            policy.spec.horizon, config.states_per_task, "train", seed=0, max_steps=config.max_steps, keep_trajectory=True
+        )
+        rollouts += evaluator.collector.collect(requests, controller, on_episode)
+    return rollouts
