@@ -7,6 +7,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -54,4 +55,4 @@ def replace_folder_files(source: str | os.PathLike[str], target: str | os.PathLi
     """Copies each file of `source` into `target`, each one atomically."""
     for file in sorted(Path(source).iterdir()):
         if file.is_file():
-            write_atomic_with(Path(target) / file.name, lambda temporary, file=file: shutil.copyfile(file, temporary))
+            write_atomic_with(Path(target) / file.name, partial(shutil.copyfile, file))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +17,8 @@ NUM_INITIAL_STATES = {"train": 1000, "validation": 250, "test": 250}
 RESET_OPTIONS = ("split", "initial_state", "task")
 
 
-class InitialState(NamedTuple):
+@dataclass(frozen=True)
+class InitialState:
     """One initial state: `index` of a task's states in a split."""
 
     task: str

@@ -49,7 +49,7 @@ class _SimulationPool:
 _SIMULATIONS = _SimulationPool()
 
 
-class MetaWorldEnv(gym.Env[dict[str, NDArray[np.float32]], NDArray[np.float32]]):
+class MetaWorldEnv(gym.Env[dict[str, Any], NDArray[np.float32]]):
     """One or several Meta-World tasks, told apart by their instruction.
 
     Unlike Meta-World's own environments: success terminates; the initial state is one of three disjoint splits and is chosen by

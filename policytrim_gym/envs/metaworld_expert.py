@@ -68,7 +68,8 @@ class MetaWorldExpert:
         assert self._env.initial_state is not None
         task = self._env.initial_state.task
         if task not in self._policies:
-            self._policies[task] = ENV_POLICY_MAP[task]()
+            policy_class: Any = ENV_POLICY_MAP[task]  # declared as the abstract base
+            self._policies[task] = policy_class()
         return self._policies[task]
 
 

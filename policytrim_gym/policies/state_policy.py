@@ -74,6 +74,9 @@ class GaussianTrace(NamedTuple):
 class _ChunkMLP(nn.Module):
     """The network; its buffers hold the normalisation, so that they are saved with the weights."""
 
+    state_mean: torch.Tensor
+    state_std: torch.Tensor
+
     def __init__(self, config: StatePolicyConfig, vocabulary_size: int) -> None:
         super().__init__()
         self.register_buffer("state_mean", torch.zeros(config.state_size))

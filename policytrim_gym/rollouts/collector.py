@@ -224,12 +224,14 @@ class RolloutCollector:
 
     def _receive(self) -> list[tuple[tuple[int, int], WindowResult]]:
         """Waits for at least one answer and returns all that are there."""
-        results = []
-        for connection in wait(self._connections):
-            worker = self._connections.index(connection)  # type: ignore[arg-type]
+        results: list[tuple[tuple[int, int], WindowResult]] = []
+        ready = wait(self._connections)
+        for worker, connection in enumerate(self._connections):
+            if connection not in ready:
+                continue
             try:
-                while connection.poll():  # type: ignore[union-attr]
-                    slot, *answer = connection.recv()  # type: ignore[union-attr]
+                while connection.poll():
+                    slot, *answer = connection.recv()
                     if slot == "error":
                         raise WorkerFailed(f"an environment raised {answer[0]}\n{answer[1]}")
                     results.append(((worker, slot), answer[0]))
