@@ -62,8 +62,10 @@ class CommandModule(Protocol):
 
 
 COMMANDS = {
+    "demo": Command("policytrim_gym.cli.demo", "clone, sweep, trim, evaluate and report on Meta-World in ten minutes"),
     "clone": Command("policytrim_gym.cli.clone", "clone a base policy from a scripted expert"),
     "sweep": Command("policytrim_gym.cli.sweep", "run every horizon and playback rate without training"),
+    "trim": Command("policytrim_gym.cli.trim", "train both stages: longer reliable chunks, then fewer steps"),
     "evaluate": Command("policytrim_gym.cli.evaluate", "run a policy at one setting on the test states"),
     "report": Command("policytrim_gym.cli.report", "print a run's verdict and table, and draw its page again"),
 }

@@ -15,7 +15,7 @@ from policytrim_gym.errors import InvalidConfig
 if TYPE_CHECKING:
     from policytrim_gym.envs.metaworld import MetaWorldEnv
 
-DEMONSTRATORS = ("full-speed", "slow-uneven")
+DEMONSTRATORS = ("full-speed", "slow-uneven", "saturated")
 
 PACE = (0.25, 1.0)
 PHASE_STEPS = (8, 30)
@@ -23,6 +23,7 @@ PAUSE_PROBABILITY = 0.02
 PAUSE_STEPS = (3, 9)
 GRASP_STEPS = 10
 CONTACT_STEPS = 8
+SATURATION_GAIN = 5.0
 
 
 class MetaWorldExpert:
@@ -33,9 +34,12 @@ class MetaWorldExpert:
     steps of each contact. Half speed there breaks tasks (the peg is never inserted) and teaches a clone to hover over the puck.
     Free motion, and motion with the object in hand, is slowed.
 
+    "saturated" moves along the same straight lines with the largest action that the actuators take, until it is near: about the fastest
+    that these scripts can be, and so a reference for the steps that a task needs. It is no demonstrator to clone.
+
     Args:
         env: the environment that it acts in; its simulation is read for contacts.
-        demonstrator: "full-speed" or "slow-uneven".
+        demonstrator: "full-speed", "slow-uneven" or "saturated".
         seed: of the pace and the pauses.
     """
 
@@ -43,7 +47,7 @@ class MetaWorldExpert:
         if demonstrator not in DEMONSTRATORS:
             raise InvalidConfig(f"demonstrator must be one of {DEMONSTRATORS}, got {demonstrator!r}")
         self._env = env
-        self._slow = demonstrator == "slow-uneven"
+        self._demonstrator = demonstrator
         self._random = np.random.default_rng(seed)
         self._pacer = _Pacer(self._random)
         self._policies: dict[str, Any] = {}
@@ -58,7 +62,9 @@ class MetaWorldExpert:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # "Constant(s) may be too high": the clip is the answer to it
             action = np.clip(np.asarray(self._policy().get_action(state), dtype=np.float32), -1.0, 1.0)
-        if self._slow:
+        if self._demonstrator == "saturated":
+            action[:3] *= min(SATURATION_GAIN, 1.0 / max(float(np.abs(action[:3]).max()), 1e-6))
+        if self._demonstrator == "slow-uneven":
             action[:3] *= self._pacer.pace(gripper_effort=float(action[3]), in_contact=touches_scene(self._env.simulation))
         return action
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
+from policytrim_gym.config import to_mapping
 from policytrim_gym.errors import InvalidConfig
+from policytrim_gym.policies.checkpoint_facts import CheckpointFacts
 from policytrim_gym.policies.state_policy import StatePolicy, StatePolicyConfig
 from policytrim_gym.policies.word_tokenizer import WordTokenizer
-from policytrim_gym.training.demonstrations import DemonstrationSet
+from policytrim_gym.rollouts.env_factory import EnvFactory
+from policytrim_gym.training.demonstrations import DemonstrationSet, record_demonstrations
 from policytrim_gym.training.imitation import chunk_targets, imitate
 
 
@@ -47,6 +51,46 @@ class CloneConfig:
                 raise InvalidConfig(f"{name} must be at least 1, got {getattr(self, name)}")
         if not self.learning_rate > 0:
             raise InvalidConfig(f"learning_rate must be above 0, got {self.learning_rate}")
+
+
+def clone_into(folder: str | os.PathLike[str], factory: EnvFactory, config: CloneConfig, num_workers: int = 2) -> CheckpointFacts:
+    """Records demonstrations, trains on them and saves the checkpoint, with progress bars; returns what the checkpoint knows.
+
+    The weights are written last: they make the folder complete.
+
+    Args:
+        folder: of the checkpoint.
+        factory: of an environment that offers `tasks` and `make_expert`.
+        config: of demonstrations and training.
+        num_workers: processes that demonstrate.
+
+    Raises:
+        NoDemonstrations: the expert fails too often.
+        InvalidSpec: the environment has no scripted expert.
+    """
+    from tqdm import tqdm
+
+    probe = factory()
+    tasks = tuple(getattr(probe.unwrapped, "tasks", ()))
+    action_kinds = getattr(probe.unwrapped, "action_kinds", None)
+    control_dt_s = getattr(probe.unwrapped, "control_dt_s", None)
+    probe.close()
+    with tqdm(total=len(tasks), desc="demonstrations", unit="task") as bar:
+        demos = record_demonstrations(
+            factory, tasks, config.demonstrator, config.demos_per_task, config.seed, num_workers, lambda task: bar.update()
+        )
+    with tqdm(total=config.gradient_steps, desc="cloning", unit="step") as bar:
+
+        def show(step: int, loss: float) -> None:
+            bar.update()
+            if step % 100 == 0:
+                bar.set_postfix(loss=f"{loss:.4f}")
+
+        policy = clone(demos, config, action_kinds, control_dt_s, show)
+    facts = CheckpointFacts(config.execute_horizon, factory.name, dict(factory.kwargs), demos.summary(), to_mapping(config))
+    facts.save(folder)
+    policy.save_pretrained(str(folder))
+    return facts
 
 
 def clone(

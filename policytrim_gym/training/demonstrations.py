@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from policytrim_gym.errors import InvalidSpec, NoDemonstrations
+from policytrim_gym.errors import NoDemonstrations
 from policytrim_gym.rollouts.env_factory import EnvFactory
+from policytrim_gym.rollouts.expert_episode import ExpertRunner
 
 
 class Demonstration(NamedTuple):
@@ -77,26 +78,16 @@ def record_demonstrations(
 
 
 def _record_task(factory: EnvFactory, task: str, demonstrator: str, num_wanted: int, seed: int) -> tuple[list[Demonstration], int]:
-    env = factory()
-    if not hasattr(env.unwrapped, "make_expert"):
-        raise InvalidSpec(f"{factory.name} has no scripted expert (env.unwrapped.make_expert), so it cannot be cloned from one")
+    runner = ExpertRunner(factory, demonstrator, seed)
     kept: list[Demonstration] = []
     num_failed = 0
     for initial_state in range(3 * num_wanted):
-        # A seed of its own for each state: a demonstration does not depend on those before it.
-        expert = env.unwrapped.make_expert(demonstrator, seed * 1_000_003 + initial_state)
-        observation, info = env.reset(options={"task": task, "split": "train", "initial_state": initial_state})
-        states, actions, done = [], [], False
-        while not done:
-            states.append(observation["state"])
-            actions.append(expert.action(observation))
-            observation, _, terminated, truncated, info = env.step(actions[-1])
-            done = terminated or truncated
-        if info["is_success"]:
-            kept.append(Demonstration(task, info["instruction"], np.stack(states), np.stack(actions)))
+        episode = runner.run(task, "train", initial_state)
+        if episode.success:
+            kept.append(Demonstration(task, episode.instruction, episode.states, episode.actions))
         else:
             num_failed += 1
         if len(kept) == num_wanted:
-            env.close()
+            runner.env.close()
             return kept, num_failed
     raise NoDemonstrations(f"{task}: the {demonstrator} expert succeeded {len(kept)} times in {3 * num_wanted}, {num_wanted} wanted")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,7 @@ class TrimGRPO:
         self._evaluator = Evaluator(env, self.config.num_workers)
         self._updater = GRPOUpdater(policy, self.config)
         self._best_weights: dict[str, Any] = copy.deepcopy(policy.state_dict())
+        self._average: dict[str, Any] = copy.deepcopy(policy.state_dict())
         self._stage1_weights: dict[str, Any] = {}
         self._logger: Logger | None = None
         self._last_save = 0.0
@@ -81,6 +83,20 @@ class TrimGRPO:
     def stage1_weights(self) -> dict[str, Any]:
         """The best weights of stage 1, for the ablation; empty before it ends or when it was left out."""
         return self._stage1_weights
+
+    @contextmanager
+    def weights(self, weights: dict[str, Any]) -> Iterator[None]:
+        """Lends the policy other weights for a `with` block."""
+        present = copy.deepcopy(self.policy.state_dict())
+        self.policy.load_state_dict(weights)
+        try:
+            yield
+        finally:
+            self.policy.load_state_dict(present)
+
+    def best_weights(self) -> AbstractContextManager[None]:
+        """Lends the policy the best weights so far for a `with` block."""
+        return self.weights(self._best_weights)
 
     @property
     def logger(self) -> Logger:
@@ -177,7 +193,6 @@ class TrimGRPO:
         self.state.num_timesteps += summary["timesteps"]
         arm = self.validate(self.policy.spec.chunk_size)
         self._set_mean_steps(arm)
-        self._updater = GRPOUpdater(self.policy, self.config)
         self._enter(self._first_stage())
         return {"stage": "warm-start", **{f"warm_start_{key}": value for key, value in summary.items()}, **validation_row(arm)}
 
@@ -187,6 +202,7 @@ class TrimGRPO:
         begin, end = self._stage_range(total_timesteps)
         progress = min(1.0, (self.num_timesteps - begin) / max(1, end - begin))
         self._explore(progress)
+        self._updater.set_learning_rate((1 - progress) * self.config.learning_rate + progress * self.config.final_learning_rate)
         rollouts = self._collect()
         self.state.num_timesteps += sum(rollout.steps for rollout in rollouts)
         advantages = (
@@ -195,6 +211,7 @@ class TrimGRPO:
             else stage2_advantages(rollouts, self.state.mean_steps, self.config)
         )
         statistics = self._updater.update(rollouts, advantages, seed=self.state.iteration)
+        _average_into(self._average, self.policy.state_dict(), self.config.average_decay)
         self.state.iteration += 1
         row = _iteration_row(rollouts, statistics)
         through = self.num_timesteps >= end
@@ -213,7 +230,6 @@ class TrimGRPO:
         self._set_mean_steps(chosen)
         self.state.best_score = []
         self._remember_if_best(chosen)
-        self._updater = GRPOUpdater(self.policy, self.config)
         self._set_policy_horizon(chosen.execute_horizon)
         self._enter("stage2" if self.config.stage1_fraction < 1 else "done")
         choice = {arm.name: arm.success_rate for arm in arms}
@@ -228,6 +244,8 @@ class TrimGRPO:
         assert phase in PHASES
         self.state.phase, self.state.iteration, self.state.num_validations = phase, 0, 0
         self.state.phase_start_timesteps = self.num_timesteps
+        self._average = copy.deepcopy(self.policy.state_dict())
+        self._updater = GRPOUpdater(self.policy, self.config)
         self._last_save = 0.0  # a change of phase is always saved
 
     def _stage_range(self, total_timesteps: int) -> tuple[int, int]:
@@ -256,11 +274,12 @@ class TrimGRPO:
         return self._evaluator.collector.collect(requests, SamplingController(self.policy), keep_observations=True)
 
     def _validate_checkpoint(self) -> dict[str, Any]:
-        """Validates the present weights and remembers them when they are the best so far."""
+        """Validates the averaged weights and remembers them when they are the best so far."""
         self.state.num_validations += 1
         horizon = self.state.execute_horizon or self.policy.spec.chunk_size
-        arm = self.validate(horizon)
-        is_best = self._remember_if_best(arm)
+        with self.weights(self._average):
+            arm = self.validate(horizon)
+            is_best = self._remember_if_best(arm)
         return {**validation_row(arm), "is_best": is_best}
 
     def _remember_if_best(self, arm: EfficiencyReport) -> bool:
@@ -309,6 +328,7 @@ class TrimGRPO:
         return {
             "policy": self.policy.state_dict(),
             "best": self._best_weights,
+            "average": self._average,
             "stage1": self._stage1_weights,
             "optimizer": self._updater.optimizer.state_dict(),
         }
@@ -321,7 +341,7 @@ class TrimGRPO:
     def _restore(self, state: TrainState, config: dict[str, Any], tensors: dict[str, Any]) -> None:
         self.state = state
         self.policy.load_state_dict(tensors["policy"])
-        self._best_weights, self._stage1_weights = tensors["best"], tensors["stage1"]
+        self._best_weights, self._average, self._stage1_weights = tensors["best"], tensors["average"], tensors["stage1"]
         self._updater.optimizer.load_state_dict(tensors["optimizer"])
         if state.execute_horizon:
             self._set_policy_horizon(state.execute_horizon)
@@ -351,3 +371,9 @@ def _progress_bar(total: int, done: int) -> Any:
     from tqdm import tqdm
 
     return tqdm(total=total, initial=done, unit="step", unit_scale=True, dynamic_ncols=True)
+
+
+def _average_into(average: dict[str, Any], weights: dict[str, Any], decay: float) -> None:
+    """Moves a running average of weights towards the present ones, in place."""
+    for name, value in weights.items():
+        average[name].mul_(decay).add_(value, alpha=1 - decay)

@@ -69,6 +69,11 @@ class GRPOUpdater:
         self._parameters = list(policy.parameters())
         self.optimizer = torch.optim.Adam(self._parameters, lr=config.learning_rate)
 
+    def set_learning_rate(self, learning_rate: float) -> None:
+        """Sets Adam's learning rate."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate
+
     def update(self, rollouts: Sequence[Rollout], advantages: NDArray[np.float64], seed: int) -> UpdateStatistics | None:
         """Takes num_epochs x num_minibatches gradient steps; None when no rollout carries a signal.
 

@@ -74,7 +74,11 @@ def stage1_advantages(rollouts: Sequence[Rollout], chunk_size: int, config: Trim
     success, _ = _outcomes(rollouts, config)
     windows = np.array([rollout.request.execute_horizon for rollout in rollouts]).reshape(success.shape)
     returns = stage1_returns(success, windows, chunk_size, config.beta)
-    advantages = group_advantages(returns) if config.baseline == "group" else window_advantages(returns, windows)
+    advantages = (
+        group_advantages(returns, config.advantage_eps)
+        if config.baseline == "group"
+        else window_advantages(returns, windows, config.advantage_eps)
+    )
     return advantages.ravel()
 
 
@@ -100,7 +104,7 @@ def stage2_advantages(rollouts: Sequence[Rollout], mean_steps: Mapping[str, floa
             mode=config.penalty_mode,
             one_sided=config.penalty_one_sided,
         )
-    return group_advantages(returns).ravel()
+    return group_advantages(returns, config.advantage_eps).ravel()
 
 
 def _outcomes(rollouts: Sequence[Rollout], config: TrimConfig) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:

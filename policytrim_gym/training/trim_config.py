@@ -27,8 +27,12 @@ class TrimConfig:
         penalty_one_sided: penalise only rollouts faster than their group; ours.
         base_steps_factor: S_base is so many times the mean steps of the policy that enters stage 2, task by task.
         baseline: "group" (paper) or "window" (mean of the rollouts with the same window; stage 1).
+        advantage_eps: added to a group's standard deviation. 1e-6 (the paper's) lets a difference of two steps in a group where all
+            succeed weigh as much as a failure elsewhere; 0.15 weighs them by their size.
         step_limit_factor: training rollouts end as failures after so many times the task's mean steps at the entry of the stage.
-        learning_rate: of Adam.
+        learning_rate, final_learning_rate: of Adam, at the start of each stage and at its end, linear between.
+        average_decay: of the running average of the weights over iterations, which is what is validated and kept; 0 keeps the weights
+            themselves.
         num_epochs, num_minibatches: passes over each iteration's rollouts, and gradient steps in each pass.
         clip_low, clip_high: PPO clip of the likelihood ratio, 1 - clip_low .. 1 + clip_high.
         ratio: "action" clips each executed action's own ratio, "chunk" the ratio of the executed prefix.
@@ -58,16 +62,19 @@ class TrimConfig:
     penalty_one_sided: bool = False
     base_steps_factor: float = 1.3
     baseline: Literal["group", "window"] = "group"
+    advantage_eps: float = 1e-6
     step_limit_factor: float = 2.0
     learning_rate: float = 1e-4
+    final_learning_rate: float = 1e-5
+    average_decay: float = 0.9
     num_epochs: int = 2
     num_minibatches: int = 2
     clip_low: float = 0.2
     clip_high: float = 0.2
     ratio: Literal["action", "chunk"] = "action"
     max_grad_norm: float = 1.0
-    exploration_start: dict[str, float] = field(default_factory=lambda: {"action_std": 0.15, "gain_std": 0.3})
-    exploration_end: dict[str, float] = field(default_factory=lambda: {"action_std": 0.14, "gain_std": 0.0})
+    exploration_start: dict[str, float] = field(default_factory=lambda: {"action_std": 0.12, "gain_std": 0.15})
+    exploration_end: dict[str, float] = field(default_factory=lambda: {"action_std": 0.08, "gain_std": 0.03})
     anneal_until: float = 0.7
     validation_states: int = 25
     num_validations: int = 8
@@ -80,14 +87,22 @@ class TrimConfig:
     def __post_init__(self) -> None:
         check_fields(self)
         at_least_one = ("groups_per_task", "num_epochs", "num_minibatches", "validation_states", "num_validations")
-        positive = ("learning_rate", "clip_low", "clip_high", "max_grad_norm", "sigma_floor_fraction", "base_steps_factor")
+        positive = (
+            "learning_rate",
+            "final_learning_rate",
+            "clip_low",
+            "clip_high",
+            "max_grad_norm",
+            "sigma_floor_fraction",
+            "base_steps_factor",
+        )
         for name in at_least_one:
             self._require(name, getattr(self, name) >= 1, "at least 1")
         for name in positive:
             self._require(name, getattr(self, name) > 0, "above 0")
-        for name in ("beta", "kappa", "lam", "success_tolerance", "num_workers"):
+        for name in ("beta", "kappa", "lam", "advantage_eps", "success_tolerance", "num_workers"):
             self._require(name, getattr(self, name) >= 0, "at least 0")
-        for name in ("stage1_fraction", "anneal_until"):
+        for name in ("stage1_fraction", "anneal_until", "average_decay"):
             self._require(name, 0 <= getattr(self, name) <= 1, "in 0..1")
         if set(self.exploration_start) != set(self.exploration_end):
             raise InvalidConfig(

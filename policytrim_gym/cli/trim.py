@@ -1,0 +1,48 @@
+"""`policytrim trim`: both stages, resumable."""
+
+from __future__ import annotations
+
+import argparse
+
+from policytrim_gym.cli import options as shared
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the options."""
+    shared.add_policy(parser)
+    shared.add_env(parser)
+    shared.add_out(parser)
+    parser.add_argument(
+        "--timesteps", metavar="N", type=shared.number(int, 1), default=1_000_000, help="physical training steps of both stages together"
+    )
+    parser.add_argument("--seed", metavar="N", type=shared.number(int, 0), default=None, help="of initial states, noise and minibatches")
+    parser.add_argument("--workers", metavar="N", type=shared.number(int, 0), default=None, help="rollout processes; 0 uses this one")
+    shared.add_config(parser)
+    shared.add_json(parser)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Trims the policy into the run folder, or goes on with what the folder holds; prints what the best checkpoint gave.
+
+    Raises:
+        InvalidConfig: a wrong setting, or a folder with another run.
+        CorruptCheckpoint: the policy or the state to go on from is damaged.
+    """
+    from policytrim_gym.cli.subjects import load_subject
+    from policytrim_gym.policies.checkpoint_facts import load_facts
+    from policytrim_gym.training.trim import trim
+    from policytrim_gym.training.trim_config import TrimConfig
+
+    config = shared.config_of(options, TrimConfig, seed=options.seed, num_workers=options.workers)
+    _, factory = load_subject(options)
+    trainer = trim(options.policy, factory, options.out, config, options.timesteps, load_facts(options.policy))
+    facts = load_facts(options.out)
+    assert facts is not None and facts.evidence is not None
+    if shared.write_json(options, {"policy": str(options.out), "execute_horizon": facts.execute_horizon, **facts.evidence}):
+        return
+    best = trainer.state.best_validation
+    steps, calls = best["validation_steps"], best["validation_calls"]
+    costs = "no success" if steps is None else f"{steps:.1f} steps, {calls:.2f} calls"
+    print(f"{options.out} holds the trimmed policy: horizon {facts.execute_horizon}")
+    print(f"validation: success {best['validation_success']:.1%}, {costs}")
+    print(f"prove it on test states: policytrim evaluate --policy {options.out}")

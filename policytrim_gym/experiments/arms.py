@@ -1,0 +1,34 @@
+"""The arms of the headline table, kept as files so that a stopped evaluation goes on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from policytrim_gym.errors import CorruptReport
+from policytrim_gym.evaluation.efficiency_report import EfficiencyReport
+from policytrim_gym.files import write_atomic
+
+
+class ArmStore:
+    """A folder with one JSON file for each evaluated arm.
+
+    Args:
+        folder: created on the first write.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def get(self, name: str, evaluate: Callable[[], EfficiencyReport]) -> EfficiencyReport:
+        """Returns the arm called `name`: from its file, or evaluated now and written."""
+        path = self._folder / f"{name.replace(' ', '_').replace('=', '')}.json"
+        if path.exists():
+            try:
+                return EfficiencyReport.from_json(json.loads(path.read_text(encoding="utf-8")))
+            except ValueError as error:
+                raise CorruptReport(f"{path} is not a readable arm ({error}); delete it to evaluate it again") from error
+        arm = evaluate().renamed(name)
+        write_atomic(path, json.dumps(arm.to_json(), allow_nan=False))
+        return arm

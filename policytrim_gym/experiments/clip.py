@@ -1,0 +1,51 @@
+"""Records what one rollout looks like, for the side-by-side video."""
+
+from __future__ import annotations
+
+from policytrim_gym.evaluation.evaluate import Evaluator
+from policytrim_gym.evaluation.playback import PlaybackController
+from policytrim_gym.evaluation.report.video import Clip, side_by_side_gif
+from policytrim_gym.policy import ChunkPolicy
+from policytrim_gym.rollouts.env_factory import EnvFactory
+from policytrim_gym.rollouts.episode import EpisodeRequest
+from policytrim_gym.rollouts.worker import EnvSlot
+
+
+def record_clip(caption: str, policy: ChunkPolicy, factory: EnvFactory, request: EpisodeRequest) -> Clip:
+    """Rolls a policy out in this process and returns the frames after each step.
+
+    Args:
+        caption: shown above the frames.
+        policy: predicts its best chunks.
+        factory: of an environment with `unwrapped.render_frame()`.
+        request: where it starts and how much of a chunk runs.
+
+    Raises:
+        MissingExtra: the environment cannot be rendered here.
+    """
+    slot = EnvSlot(factory)
+    controller = PlaybackController(policy)
+    controller.start(0, request)
+    result = slot.reset(request.seed, request.reset_options())
+    frames, success, replans = [], [], []
+    while not result.done:
+        [window] = controller.next_windows([0], [result.observation])
+        for index, action in enumerate(window.actions):
+            result = slot.run(action[None])
+            frames.append(slot.env.unwrapped.render_frame())  # type: ignore[attr-defined]
+            success.append(result.success)
+            replans.append(index == 0)
+            if result.done:
+                break
+    slot.env.close()
+    return Clip(caption, frames, success, replans)
+
+
+def record_comparison(
+    evaluator: Evaluator, base: ChunkPolicy, trimmed: ChunkPolicy, request_base: EpisodeRequest, request_trimmed: EpisodeRequest
+) -> bytes:
+    """Returns a GIF of base and trimmed policy from the same initial state, at equal time."""
+    factory = evaluator.collector.factory
+    left = record_clip(f"base, h={request_base.execute_horizon}", base, factory, request_base)
+    right = record_clip(f"trimmed, h={request_trimmed.execute_horizon}", trimmed, factory, request_trimmed)
+    return side_by_side_gif(left, right, control_dt_s=base.spec.control_dt_s or 0.05)

@@ -1,0 +1,96 @@
+"""What an experiment is: a base, a trim and the table that compares them, in one typed configuration."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from policytrim_gym.config import check_fields
+from policytrim_gym.errors import InvalidConfig
+from policytrim_gym.training.clone import CloneConfig
+from policytrim_gym.training.trim_config import TrimConfig
+from policytrim_gym.training.warm_start import WarmStartConfig
+
+STATE_TASKS = ("reach-v3", "push-v3", "pick-place-v3", "door-open-v3", "button-press-topdown-v3", "peg-insert-side-v3")
+
+Ablation = Literal["stage 2 only", "no warm start"]
+
+
+@dataclass(frozen=True)
+class ExperimentConfig:
+    """Clone, sweep, trim, evaluate, report: everything that decides the outcome.
+
+    Args:
+        tasks: Meta-World tasks of one multi-task policy.
+        clone: the base policy.
+        trim: the two-stage training; its success floor is set from the sweep.
+        total_timesteps: physical training steps of the trim.
+        horizons, playback_rates: the untrained settings, each with each.
+        delays: inference delays that the trimmed policy is tested at [steps]; its horizon is cut to make room.
+        ensemble_horizon: the base asks every so many steps when its chunks are ensembled.
+        sweep_states: validation states of each task for the choice of the best untrained setting.
+        test_states: states of each task in the final table.
+        ablations: further trainings of the same budget.
+        margin: of the non-inferiority of success.
+        num_workers: processes.
+        seed: of everything; also the seed of clone and trim.
+    """
+
+    tasks: tuple[str, ...] = STATE_TASKS
+    clone: CloneConfig = CloneConfig()
+    trim: TrimConfig = field(default_factory=TrimConfig)
+    total_timesteps: int = 1_000_000
+    horizons: tuple[int, ...] = (8, 16, 24, 32)
+    playback_rates: tuple[float, ...] = (1.0, 1.5, 2.0, 3.0)
+    delays: tuple[int, ...] = (1, 3)
+    ensemble_horizon: int = 4
+    sweep_states: int = 40
+    test_states: int = 100
+    ablations: tuple[Ablation, ...] = ("stage 2 only",)
+    margin: float = 0.03
+    num_workers: int = 2
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        for name in ("total_timesteps", "ensemble_horizon", "sweep_states", "test_states", "num_workers"):
+            if getattr(self, name) < 1:
+                raise InvalidConfig(f"{name} must be at least 1, got {getattr(self, name)}")
+
+    @property
+    def env_kwargs(self) -> dict[str, list[str]]:
+        """Arguments of the Meta-World environment."""
+        return {"tasks": list(self.tasks)}
+
+    def clone_config(self) -> CloneConfig:
+        """Returns the clone's configuration with the experiment's seed."""
+        return replace(self.clone, seed=self.seed)
+
+    def trim_config(self, success_floor: float, ablation: Ablation | None = None) -> TrimConfig:
+        """Returns the trim's configuration, or that of an ablation.
+
+        Args:
+            success_floor: least success on validation states of a checkpoint to keep.
+            ablation: None for the full method.
+        """
+        config = replace(self.trim, seed=self.seed, success_floor=success_floor, num_workers=self.num_workers)
+        if ablation == "stage 2 only":
+            return replace(config, stage1_fraction=0.0, warm_start=None)
+        return replace(config, warm_start=None) if ablation == "no warm start" else config
+
+
+def demo_config(seed: int = 0) -> ExperimentConfig:
+    """Returns the demo: four tasks, and few enough states and steps for ten minutes on two cores."""
+    return ExperimentConfig(
+        tasks=("reach-v3", "push-v3", "pick-place-v3", "button-press-topdown-v3"),
+        clone=CloneConfig(demos_per_task=25, gradient_steps=2500),
+        trim=TrimConfig(warm_start=WarmStartConfig(states_per_task=40, gradient_steps=1500), validation_states=25, num_validations=5),
+        total_timesteps=300_000,
+        horizons=(8, 16, 32),
+        playback_rates=(1.0, 2.0, 3.0),
+        sweep_states=20,
+        test_states=40,
+        ablations=(),
+        margin=0.05,
+        seed=seed,
+    )

@@ -1,0 +1,240 @@
+"""Runs an experiment from nothing to its report; stopped at any moment and started again, it goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from policytrim_gym.config import dump_yaml, load_yaml, to_mapping
+from policytrim_gym.errors import InvalidConfig, MissingExtra
+from policytrim_gym.evaluation.efficiency_report import EfficiencyReport
+from policytrim_gym.evaluation.evaluate import Evaluator, arm_name
+from policytrim_gym.evaluation.pareto import UntrainedSelection, best_untrained_pair
+from policytrim_gym.evaluation.report.build import Provenance, WallClockSetting, build_report, save_report
+from policytrim_gym.evaluation.report.html import render_report, save_headline_plot
+from policytrim_gym.evaluation.report.verdict import Target
+from policytrim_gym.experiments.arms import ArmStore
+from policytrim_gym.experiments.clip import record_comparison
+from policytrim_gym.experiments.config import Ablation, ExperimentConfig
+from policytrim_gym.experiments.expert_arm import expert_arm
+from policytrim_gym.files import write_atomic
+from policytrim_gym.policies.checkpoint_facts import CheckpointFacts, load_facts
+from policytrim_gym.policies.loading import load_policy
+from policytrim_gym.policy import ChunkPolicy
+from policytrim_gym.rollouts.env_factory import EnvFactory
+from policytrim_gym.rollouts.episode import EpisodeRequest
+from policytrim_gym.training.clone import clone_into
+from policytrim_gym.training.trim import LOG_FILE, STAGE1_FOLDER, trim
+
+ENV_ID = "policytrim_gym:PolicyTrim/MetaWorld-v0"
+TRIMMED = "trimmed"
+
+
+class Experiment:
+    """One base, its trim and their table, in a folder.
+
+    Args:
+        config: what to do; a folder that was started with another configuration is refused.
+        out: the folder: base/, trimmed/, one folder for each ablation, arms/, report.json, report.html.
+        say: takes a line of progress.
+        targets: figures that were set before the measurement.
+
+    Raises:
+        InvalidConfig: the folder belongs to another experiment.
+    """
+
+    def __init__(
+        self, config: ExperimentConfig, out: str | os.PathLike[str], say: Callable[[str], None] = print, targets: Sequence[Target] = ()
+    ) -> None:
+        self.config = config
+        self.out = Path(out)
+        self._say = say
+        self._targets = targets
+        self.factory = EnvFactory(ENV_ID, config.env_kwargs)
+        config_file = self.out / "config.yaml"
+        if config_file.exists():
+            held = to_mapping(load_yaml(ExperimentConfig, config_file))
+            wanted = to_mapping(config)
+            for key in wanted:
+                if held[key] != wanted[key]:
+                    raise InvalidConfig(
+                        f"{self.out} holds an experiment with {key}={held[key]!r}, now it is {wanted[key]!r}; choose another folder"
+                    )
+        else:
+            write_atomic(config_file, dump_yaml(config))
+
+    def run(self) -> dict[str, Any]:
+        """Does what is not done yet, writes report.json and report.html, and returns the report."""
+        base = self._clone()
+        with Evaluator(self.factory, self.config.num_workers) as evaluator:
+            best_untrained, floor = self._sweep(evaluator, base)
+        self._trim(floor, None)
+        for ablation in self.config.ablations:
+            self._trim(floor, ablation)
+        with Evaluator(self.factory, self.config.num_workers) as evaluator:
+            return self._report(evaluator, base, best_untrained)
+
+    # The parts, in their order.
+
+    def _clone(self) -> ChunkPolicy:
+        folder = self.out / "base"
+        if not (folder / "model.safetensors").exists():
+            self._say(f"cloning {len(self.config.tasks)} tasks from the {self.config.clone.demonstrator} expert")
+            clone_into(folder, self.factory, self.config.clone_config(), self.config.num_workers)
+        return load_policy(str(folder))
+
+    def _sweep(self, evaluator: Evaluator, base: ChunkPolicy) -> tuple[UntrainedSelection, float]:
+        """Evaluates every untrained setting on validation states; returns the strongest, and the success floor of the trim.
+
+        The floor is the higher success of stock and the strongest untrained setting: a trim that is faster but less reliable than what
+        costs nothing is no progress.
+        """
+        arms = self._untrained(evaluator, base, "validation", self.config.sweep_states)
+        stock = next(arm for arm in arms if arm.name == arm_name(base.spec.horizon))
+        selection = best_untrained_pair(arms, stock)
+        chosen = next(arm for arm in arms if arm.name == selection.name)
+        self._say(
+            f"strongest untrained setting on validation states: {selection.name} "
+            f"(success {chosen.success_rate:.1%}, {chosen.steps_mean_success:.0f} steps; stock {stock.success_rate:.1%}, "
+            f"{stock.steps_mean_success:.0f} steps)"
+        )
+        return selection, max(stock.success_rate, chosen.success_rate)
+
+    def _trim(self, success_floor: float, ablation: Ablation | None) -> None:
+        name = TRIMMED if ablation is None else ablation
+        facts = load_facts(self._folder(name)) if (self._folder(name) / "policytrim.json").exists() else None
+        if facts is None or not (facts.evidence or {}).get("finished"):
+            self._say(f"training: {name}")
+            config = self.config.trim_config(success_floor, ablation)
+            base_facts = load_facts(self.out / "base") or CheckpointFacts(config.windows[0] if config.windows else 1)
+            trim(str(self.out / "base"), self.factory, self._folder(name), config, self.config.total_timesteps, base_facts)
+
+    def _report(self, evaluator: Evaluator, base: ChunkPolicy, best_untrained: UntrainedSelection) -> dict[str, Any]:
+        trimmed = load_policy(str(self._folder(TRIMMED)))
+        untrained = self._untrained(evaluator, base, "test", self.config.test_states)
+        ensemble = self._arm(evaluator, f"base {arm_name(self.config.ensemble_horizon, ensemble=True)}", base, ensemble=True,
+                             execute_horizon=self.config.ensemble_horizon)  # fmt: skip
+        trained = self._trained(evaluator, trimmed)
+        reference = ArmStore(self.out / "arms").get(
+            "saturated expert",
+            lambda: expert_arm(self.factory, self.config.tasks, "saturated", self.config.test_states, num_workers=self.config.num_workers),
+        )
+        stock_name = arm_name(base.spec.horizon)
+        stock = next(arm for arm in untrained if arm.name == stock_name)
+        main = trained.pop(0)
+        facts = load_facts(self._folder(TRIMMED))
+        assert facts is not None
+        report = build_report(
+            Provenance(
+                policy=TRIMMED,
+                env=f"{self.factory.name} {', '.join(self.config.tasks)}",
+                seed=self.config.seed,
+                command=" ".join(["policytrim", *sys.argv[1:]]),
+                demonstrator=self.config.clone.demonstrator,
+                training=facts.evidence,
+                extra={"demonstrations": facts.demonstrations},
+            ),
+            baseline=stock,
+            trimmed=main,
+            controls=[*(arm for arm in untrained if arm.name != stock_name), ensemble, *trained],
+            untrained=[*(arm.name for arm in untrained if arm.name != stock_name), ensemble.name],
+            best_untrained=best_untrained,
+            reference=reference,
+            margin=self.config.margin,
+            targets=self._targets,
+            wall_clock_settings=(WallClockSetting(0.05, 0.05), WallClockSetting(0.1, 0.05)),
+        )
+        save_report(report, self.out / "report.json")
+        save_headline_plot(report, self.out / "headline.png")
+        render_report(report, self.out, self._training_rows(), self._video(evaluator, base, trimmed, stock, main))
+        return report
+
+    # Arms.
+
+    def _untrained(self, evaluator: Evaluator, base: ChunkPolicy, split: str, states: int) -> list[EfficiencyReport]:
+        """Returns the base at every horizon and playback rate."""
+        horizons = sorted({*self.config.horizons, base.spec.horizon})
+        rates = sorted({*self.config.playback_rates, 1.0})
+        return [
+            self._arm(evaluator, arm_name(horizon, rate), base, split=split, states=states, execute_horizon=horizon, playback_rate=rate)
+            for rate in rates
+            for horizon in horizons
+        ]
+
+    def _trained(self, evaluator: Evaluator, trimmed: ChunkPolicy) -> list[EfficiencyReport]:
+        """Returns the trimmed policy first, then its delays, its stages and the ablations."""
+        horizon, chunk_size = trimmed.spec.horizon, trimmed.spec.chunk_size
+        arms = [self._arm(evaluator, TRIMMED, trimmed, execute_horizon=horizon)]
+        for delay in self.config.delays:
+            arms.append(
+                self._arm(
+                    evaluator,
+                    f"{TRIMMED}, delay {delay}",
+                    trimmed,
+                    execute_horizon=min(horizon, chunk_size - delay),
+                    inference_delay_steps=delay,
+                )
+            )
+        stage1 = self._folder(TRIMMED) / STAGE1_FOLDER
+        if stage1.exists():
+            arms.append(self._arm(evaluator, "stage 1 only", load_policy(str(stage1)), execute_horizon=horizon))
+        for ablation in self.config.ablations:
+            policy = load_policy(str(self._folder(ablation)))
+            arms.append(self._arm(evaluator, ablation, policy, execute_horizon=policy.spec.horizon))
+        return arms
+
+    def _arm(
+        self, evaluator: Evaluator, name: str, policy: ChunkPolicy, *, split: str = "test", states: int | None = None, **setting: Any
+    ) -> EfficiencyReport:
+        states = self.config.test_states if states is None else states
+
+        def evaluate() -> EfficiencyReport:
+            from tqdm import tqdm
+
+            with tqdm(total=states * len(evaluator.tasks), desc=f"{split}: {name}", unit="episode", leave=False) as bar:
+                arm = evaluator.evaluate(policy, states_per_task=states, split=split, on_episode=lambda rollout: bar.update(), **setting)
+            steps = "no success" if arm.steps_mean_success is None else f"{arm.steps_mean_success:6.1f} steps"
+            self._say(f"{split}: {name:<22} success {arm.success_rate:6.1%}  {steps}  {arm.num_replans_mean_success or 0:5.2f} calls")
+            return arm
+
+        return ArmStore(self.out / "arms" / split if split != "test" else self.out / "arms").get(name, evaluate)
+
+    # Files.
+
+    def _folder(self, name: str) -> Path:
+        return self.out / name.replace(" ", "-")
+
+    def _training_rows(self) -> list[dict[str, Any]]:
+        return json.loads((self._folder(TRIMMED) / LOG_FILE).read_text(encoding="utf-8"))
+
+    def _video(
+        self, evaluator: Evaluator, base: ChunkPolicy, trimmed: ChunkPolicy, stock: EfficiencyReport, main: EfficiencyReport
+    ) -> bytes | None:
+        """Returns base and trimmed side by side on a state that both solve; None, and a line that says why, where nothing can be drawn."""
+        pairs = [
+            (before, after)
+            for before, after in zip(stock.episodes, main.episodes)
+            if before.success and after.success and "reach" not in str(before.task)
+        ]
+        if not pairs:
+            self._say("no video: base and trimmed policy have no success in common")
+            return None
+        before, _ = sorted(pairs, key=lambda pair: pair[0].steps / pair[1].steps)[len(pairs) // 2]
+        start = {"task": before.task, "split": "test", "initial_state": before.initial_state}
+        try:
+            gif = record_comparison(
+                evaluator,
+                base,
+                trimmed,
+                EpisodeRequest(stock.execute_horizon, **start),  # type: ignore[arg-type]
+                EpisodeRequest(main.execute_horizon, **start),  # type: ignore[arg-type]
+            )
+        except MissingExtra as error:
+            self._say(f"no video: {error}")
+            return None
+        write_atomic(self.out / "side-by-side.gif", gif)
+        return gif
