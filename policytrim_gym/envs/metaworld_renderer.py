@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import sys
+import weakref
 from typing import Any
 
 import numpy as np
@@ -23,9 +26,9 @@ class MetaWorldRenderer:
     """
 
     def __init__(self, model: Any, width: int, height: int) -> None:
-        os.environ.setdefault("MUJOCO_GL", "egl")
         import mujoco
 
+        _choose_egl()
         self._model, self._size = model, (width, height)
         model.vis.quality.shadowsize = 0
         model.vis.quality.offsamples = 0
@@ -39,6 +42,7 @@ class MetaWorldRenderer:
         self._camera = mujoco.MjvCamera()
         self._camera.lookat[:] = (0.0, 0.68, 0.12)
         self._camera.distance, self._camera.azimuth, self._camera.elevation = 1.15, 150.0, -28.0
+        atexit.register(_close_if_alive, weakref.ref(self._renderer))
 
     def draws(self, model: Any, width: int, height: int) -> bool:
         """Returns whether this renderer was made for that model and size."""
@@ -50,5 +54,28 @@ class MetaWorldRenderer:
         return np.array(self._renderer.render())
 
     def close(self) -> None:
-        """Frees the GL context."""
+        """Frees the GL context; again is fine."""
         self._renderer.close()
+
+
+def _close_if_alive(reference: weakref.ref[Any]) -> None:
+    """Frees a renderer that nobody closed; later, when EGL is already down, MuJoCo's own clean-up would print errors."""
+    renderer = reference()
+    if renderer is not None:
+        renderer.close()
+
+
+def _choose_egl() -> None:
+    """Makes MuJoCo render through EGL, which needs no display, unless MUJOCO_GL says otherwise.
+
+    MuJoCo reads that variable when it is first imported, and making the simulation has done that long ago.
+    """
+    from mujoco import gl_context
+
+    if sys.platform != "linux" or os.environ.get("MUJOCO_GL"):
+        return
+    try:
+        from mujoco.egl import GLContext
+    except (ImportError, AttributeError):  # without libEGL; what MuJoCo chose itself may work or say why not
+        return
+    gl_context.GLContext = GLContext
