@@ -8,7 +8,7 @@ from typing import Any
 
 from policytrim_gym.chunk import check_horizon
 from policytrim_gym.envs.initial_states import NUM_INITIAL_STATES, check_split
-from policytrim_gym.errors import InitialStateOutOfRange, InvalidConfig
+from policytrim_gym.errors import InitialStateOutOfRange, InvalidConfig, InvalidSpec
 from policytrim_gym.evaluation.efficiency_report import EfficiencyReport
 from policytrim_gym.evaluation.ensembling_controller import EnsemblingController
 from policytrim_gym.evaluation.playback import PlaybackController
@@ -77,6 +77,10 @@ class Evaluator:
         chunk_size = policy.spec.chunk_size
         check_horizon(execute_horizon, chunk_size)
         check_delay(inference_delay_steps, execute_horizon, chunk_size)
+        if self.action_low is not None and self.action_low.shape != (policy.spec.action_dim,):
+            raise InvalidSpec(
+                f"the policy's action_dim is {policy.spec.action_dim}, the environment's actions have shape {self.action_low.shape}"
+            )
         controller: Controller
         if ensemble:
             if playback_rate != 1.0 or inference_delay_steps:
@@ -85,6 +89,7 @@ class Evaluator:
         else:
             controller = PlaybackController(policy, playback_rate, inference_delay_steps, self.action_low, self.action_high)
         requests = self.requests(execute_horizon, states_per_task, split, seed)
+        policy.reset(seed=seed)  # once: its episodes are interleaved
         rollouts = self.collector.collect(requests, controller, on_episode)
         return EfficiencyReport.from_rollouts(
             name or arm_name(execute_horizon, playback_rate, inference_delay_steps, ensemble),

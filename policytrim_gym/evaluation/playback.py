@@ -26,7 +26,8 @@ class PlaybackController(Controller):
         action_low, action_high: actuator limits (action_dim,) for resampling.
 
     Raises:
-        InvalidSpec: a playback rate other than 1 for a policy whose action kinds are unknown, or together with a delay.
+        InvalidSpec: a playback rate that is not positive; one other than 1 for a policy whose action kinds are unknown, or together
+            with a delay.
     """
 
     def __init__(
@@ -37,6 +38,8 @@ class PlaybackController(Controller):
         action_low: NDArray[np.float32] | None = None,
         action_high: NDArray[np.float32] | None = None,
     ) -> None:
+        if not (np.isfinite(playback_rate) and playback_rate > 0):
+            raise InvalidSpec(f"playback_rate must be a finite number above 0, got {playback_rate}")
         if playback_rate != 1.0 and policy.spec.action_kinds is None:
             raise InvalidSpec(f"playback_rate {playback_rate} needs action_kinds in the policy's spec: which numbers are deltas?")
         if playback_rate != 1.0 and inference_delay_steps:

@@ -39,6 +39,9 @@ class StatePolicyConfig:
         control_dt_s: seconds between two actions, or None.
         hidden_size, num_layers: of the MLP.
         instruction_size: of the instruction's embedding.
+
+    Raises:
+        InvalidConfig: a size that is not an integer of at least 1.
     """
 
     state_size: int
@@ -50,6 +53,12 @@ class StatePolicyConfig:
     hidden_size: int = 512
     num_layers: int = 3
     instruction_size: int = 32
+
+    def __post_init__(self) -> None:
+        for name in ("state_size", "action_dim", "chunk_size", "execute_horizon", "hidden_size", "num_layers", "instruction_size"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise InvalidConfig(f"{name} must be an integer of at least 1, got {value!r}")
 
     def to_spec(self) -> PolicySpec:
         """Returns the PolicySpec of such a policy."""

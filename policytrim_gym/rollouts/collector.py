@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from policytrim_gym.errors import WorkerFailed
+from policytrim_gym.errors import InvalidConfig, WorkerFailed
 from policytrim_gym.metrics import RolloutRecord
 from policytrim_gym.policy import Observation
 from policytrim_gym.rollouts.controller import Controller
@@ -79,12 +79,19 @@ class RolloutCollector:
         num_workers: processes; 0 runs everything in the caller's process.
         slots_per_worker: environments in each.
 
+    Raises:
+        InvalidConfig: fewer than 0 workers or 1 slot.
+
     >>> from policytrim_gym.rollouts.collector import RolloutCollector
     >>> RolloutCollector("CartPole-v1", num_workers=0).num_slots
     1
     """
 
     def __init__(self, env: EnvLike | EnvFactory, num_workers: int = 2, slots_per_worker: int = 4) -> None:
+        if num_workers < 0:
+            raise InvalidConfig(f"num_workers must be at least 0, got {num_workers}")
+        if slots_per_worker < 1:
+            raise InvalidConfig(f"slots_per_worker must be at least 1, got {slots_per_worker}")
         self.factory = as_factory(env)
         self._num_workers = num_workers
         self._slots_per_worker = slots_per_worker if num_workers else 1
@@ -113,7 +120,7 @@ class RolloutCollector:
             keep_observations: whether the rollouts hold the observation of each replan.
 
         Raises:
-            WorkerFailed: an environment raised, or a worker process died.
+            WorkerFailed: an environment raised, or a worker process died; without workers the environment's own error passes.
         """
         rollouts = [Rollout(request) for request in requests]
         if self._num_workers == 0:

@@ -31,10 +31,10 @@ class EnvFactory:
     kwargs: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not (isinstance(self.env, (str, EnvSpec)) or callable(self.env)):
-            raise InvalidSpec(f"env must be a Gymnasium id, an EnvSpec or a function that makes one, got {type(self.env).__name__}")
         if isinstance(self.env, gym.Env):
             raise InvalidSpec("env must be an id, a spec or a function: each worker makes its own environment, a live one cannot be shared")
+        if not (isinstance(self.env, (str, EnvSpec)) or callable(self.env)):
+            raise InvalidSpec(f"env must be a Gymnasium id, an EnvSpec or a function that makes one, got {type(self.env).__name__}")
         if self.kwargs and not isinstance(self.env, str):
             raise InvalidSpec("env kwargs need an env id; put them into the spec or the function")
 
