@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
-
 from policytrim_gym.evaluation.efficiency_report import EfficiencyReport
 from policytrim_gym.metrics import RolloutRecord
 from policytrim_gym.rollouts.env_factory import EnvFactory
 from policytrim_gym.rollouts.expert_episode import ExpertRunner
+from policytrim_gym.rollouts.job_pool import job_pool
 
 
 def expert_arm(
@@ -24,7 +22,7 @@ def expert_arm(
         split: which initial states.
         num_workers: processes.
     """
-    with ProcessPoolExecutor(num_workers, mp_context=get_context("spawn")) as pool:
+    with job_pool(num_workers) as pool:
         jobs = [pool.submit(_records, factory, task, demonstrator, states_per_task, split) for task in tasks]
         records = [record for job in jobs for record in job.result()]
     return EfficiencyReport.from_rollouts(f"{demonstrator} expert", records, execute_horizon=1, chunk_size=1)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from multiprocessing import get_context
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,6 +12,7 @@ from numpy.typing import NDArray
 from policytrim_gym.errors import NoDemonstrations
 from policytrim_gym.rollouts.env_factory import EnvFactory
 from policytrim_gym.rollouts.expert_episode import ExpertRunner
+from policytrim_gym.rollouts.job_pool import job_pool
 
 
 class Demonstration(NamedTuple):
@@ -60,14 +59,15 @@ def record_demonstrations(
         num_per_task: successes wanted.
         seed: of the expert's pace.
         num_workers: processes.
-        on_demonstration: called with the task after each success.
+        on_demonstration: called with the task when it has all of its demonstrations.
 
     Raises:
         NoDemonstrations: three times as many attempts gave too few successes.
+        WorkerFailed: a process died.
     """
     demonstrations: list[Demonstration] = []
     failed: dict[str, int] = {}
-    with ProcessPoolExecutor(num_workers, mp_context=get_context("spawn")) as pool:
+    with job_pool(num_workers) as pool:
         jobs = [pool.submit(_record_task, factory, task, demonstrator, num_per_task, seed) for task in tasks]
         for task, job in zip(tasks, jobs):
             kept, failed[task] = job.result()
