@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Callable, Iterable, Sequence
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from types import TracebackType
@@ -128,7 +130,8 @@ class RolloutCollector:
         else:
             self._start()
             try:
-                self._collect_remote(rollouts, controller, on_episode, keep_observations)
+                with _cores_for_workers():
+                    self._collect_remote(rollouts, controller, on_episode, keep_observations)
             except BaseException:
                 self.close()  # answers of abandoned episodes must not reach the next call
                 raise
@@ -249,6 +252,21 @@ class RolloutCollector:
     def _death(self, worker: int) -> WorkerFailed:
         self._processes[worker].join(timeout=1)
         return WorkerFailed(f"rollout worker {worker} died with exit code {self._processes[worker].exitcode}; was it out of memory?")
+
+
+@contextmanager
+def _cores_for_workers() -> Iterator[None]:
+    """Holds torch to one thread while the workers step: its idle threads spin, and on two cores they halve the rate of the workers."""
+    torch = sys.modules.get("torch")  # a policy without torch must not bring it in
+    if torch is None:
+        yield
+        return
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _advance(rollout: Rollout, result: WindowResult) -> bool:
