@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from processes import assert_ends
 
 from policytrim_gym.envs.metaworld import MetaWorldEnv
 from policytrim_gym.envs.metaworld_expert import (
@@ -216,16 +217,3 @@ if __name__ == "__main__":
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=Path(__file__).parents[1], timeout=60)
     assert_ends(int(done.stdout))
-
-
-def assert_ends(pid: int) -> None:
-    """Waits until a process is gone, or is a zombie that nobody reaps."""
-    for _ in range(100):
-        try:
-            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-        except FileNotFoundError:
-            return
-        if state == "Z":
-            return
-        time.sleep(0.1)
-    raise AssertionError(f"process {pid} still runs")
