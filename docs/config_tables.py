@@ -20,9 +20,21 @@ def field_table(cls: type[Any]) -> str:
     words = {name.strip(): " ".join(entry["text"].split()) for entry in ENTRY.finditer(arguments) for name in entry["names"].split(",")}
     rows = ["| key | default | effect |", "|---|---|---|"]
     for field in dataclasses.fields(cls):
-        default = "required" if field.default is dataclasses.MISSING else f"`{field.default!r}`"
-        rows.append(f"| `{field.name}` | {default} | {words[field.name]} |")
+        rows.append(f"| `{field.name}` | {_default(field)} | {words[field.name]} |")
     return "\n".join(rows) + "\n"
+
+
+def _default(field: dataclasses.Field[Any]) -> str:
+    """Returns a field's default as code; of a nested config only its name, since it has a table of its own."""
+    if field.default_factory is not dataclasses.MISSING:
+        value = field.default_factory()
+    elif field.default is not dataclasses.MISSING:
+        value = field.default
+    else:
+        return "required"
+    if dataclasses.is_dataclass(value) and value == type(value)():
+        return f"`{type(value).__name__}()`"
+    return f"`{value!r}`"
 
 
 def render(page: str) -> str:

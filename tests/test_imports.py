@@ -36,7 +36,8 @@ LAYERS = {
     "training": 4,
     "evaluation": 4,
     "serving": 4,
-    "cli": 5,
+    "experiments": 5,
+    "cli": 6,
 }
 SIDEWAYS = {("training", "evaluation")}  # a training keeps its best checkpoint by evaluating
 # A URI is resolved at run time only; the wrapper must not need the policies to be imported.
