@@ -61,9 +61,7 @@ class TrimGRPO:
         self.policy = policy
         self.config = TrimConfig() if config is None else config
         self.run_dir = None if run_dir is None else Path(run_dir)
-        self.state = TrainState()
-        self.windows = stage1_windows(self.config, policy.spec.horizon, policy.spec.chunk_size)
-        self._stock_horizon = policy.spec.horizon
+        self.state = TrainState(stock_horizon=policy.spec.horizon)
         self._evaluator = Evaluator(env, self.config.num_workers)
         self._updater = GRPOUpdater(policy, self.config)
         self._best_weights: dict[str, Any] = copy.deepcopy(policy.state_dict())
@@ -73,6 +71,11 @@ class TrimGRPO:
         self._last_save = 0.0
         if self.run_dir is not None and (self.run_dir / STATE_FILE).exists():
             self._restore(*load_state(self.run_dir / STATE_FILE, to_mapping(self.config)))
+
+    @property
+    def windows(self) -> tuple[int, ...]:
+        """The execute horizons that stage 1 compares."""
+        return stage1_windows(self.config, self.state.stock_horizon, self.policy.spec.chunk_size)
 
     @property
     def num_timesteps(self) -> int:
@@ -180,7 +183,7 @@ class TrimGRPO:
 
     def _measure_baseline(self, total_timesteps: int) -> dict[str, Any]:
         """Sets the success floor, and each task's mean steps at the stock horizon."""
-        arm = self.validate(self._stock_horizon)
+        arm = self.validate(self.state.stock_horizon)
         floor = self.config.success_floor
         self.state.success_floor = arm.success_rate if floor is None else floor
         self._set_mean_steps(arm)

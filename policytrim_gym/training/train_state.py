@@ -31,6 +31,7 @@ class TrainState:
     phase_start_timesteps: int = 0
     seconds: float = 0.0  # of training so far
     num_validations: int = 0  # within the phase
+    stock_horizon: int = 0  # of the policy that entered
     success_floor: float = 0.0
     execute_horizon: int = 0  # of stage 2; 0 before it is chosen
     mean_steps: dict[str, float] = field(default_factory=dict)  # of the policy that entered the stage, task by task

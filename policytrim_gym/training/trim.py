@@ -100,7 +100,7 @@ class _RunFolder:
             settings=to_mapping(trainer.config),
             evidence=evidence,
         ).save(self._folder)
-        if trainer.stage1_weights and not (self._folder / STAGE1_FOLDER).exists():
+        if trainer.stage1_weights and not (self._folder / STAGE1_FOLDER / "model.safetensors").exists():
             with trainer.weights(trainer.stage1_weights):
                 policy.save_pretrained(str(self._folder / STAGE1_FOLDER))
         self._written = dict(best)

@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from line_env import LineEnv, slow_policy
+
+from policytrim_gym.errors import CorruptCheckpoint, InvalidConfig, InvalidSpec
+from policytrim_gym.evaluation.evaluate import Evaluator
+from policytrim_gym.policy import CallablePolicy
+from policytrim_gym.spec import PolicySpec
+from policytrim_gym.training.grpo import STATE_FILE, TrimGRPO
+from policytrim_gym.training.trim_config import TrimConfig
+from policytrim_gym.training.warm_start import WarmStartConfig
+
+BUDGET = 12_000
+CONFIG = TrimConfig(
+    groups_per_task=2,
+    group_size=4,
+    learning_rate=1e-3,
+    stage1_fraction=0.25,
+    warm_start=WarmStartConfig(playback_rates=(1.0, 2.0), states_per_task=8, gradient_steps=30, batch_size=32),
+    validation_states=6,
+    num_validations=2,
+    num_workers=0,
+)
+
+
+def weights(trainer: TrimGRPO) -> torch.Tensor:
+    return torch.cat([value.flatten() for value in trainer.policy.state_dict().values()])
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> TrimGRPO:
+    return TrimGRPO(slow_policy(), LineEnv, CONFIG, tmp_path_factory.mktemp("run")).learn(BUDGET)
+
+
+def test_a_trim_takes_fewer_steps_and_calls_at_no_less_success(finished: TrimGRPO) -> None:
+    with Evaluator(LineEnv, num_workers=0) as evaluator:
+        base = evaluator.evaluate(slow_policy(), 2, 20, seed=1000)
+        trimmed = evaluator.evaluate(finished.policy, finished.policy.spec.horizon, 20, seed=1000)
+    assert trimmed.success_rate >= base.success_rate
+    assert trimmed.steps_restricted_mean < 0.7 * base.steps_restricted_mean
+    assert trimmed.num_replans_mean < 0.5 * base.num_replans_mean
+
+
+def test_the_phases_run_in_their_order_and_the_budget_counts_physical_steps(finished: TrimGRPO) -> None:
+    stages = [row["stage"] for row in finished.state.rows]
+    order = [stage for index, stage in enumerate(stages) if index == 0 or stages[index - 1] != stage]
+    assert order == ["baseline", "warm-start", "stage1", "horizon", "stage2"]
+    longest_iteration = CONFIG.group_size * CONFIG.groups_per_task * 150
+    assert BUDGET <= finished.num_timesteps < BUDGET + longest_iteration
+    timesteps = [row["timesteps"] for row in finished.state.rows]
+    assert timesteps == sorted(timesteps)
+
+
+def test_what_is_kept_is_the_best_validated_checkpoint(finished: TrimGRPO) -> None:
+    with finished.best_weights():
+        again = finished.validate(finished.state.execute_horizon)
+    assert again.success_rate == finished.state.best_validation["validation_success"]
+    assert again.steps_mean_success == finished.state.best_validation["validation_steps"]
+    assert finished.policy.spec.horizon == finished.state.execute_horizon
+
+
+def test_a_stopped_run_goes_on_to_the_same_weights(finished: TrimGRPO, tmp_path: Path) -> None:
+    for _ in range(200):  # every start runs one more iteration
+        trainer = TrimGRPO(slow_policy(), LineEnv, CONFIG, tmp_path).learn(BUDGET, lambda trainer: len(trainer.state.rows) % 7 != 0)
+        if trainer.state.phase == "done":
+            break
+    assert torch.equal(weights(trainer), weights(finished))
+    assert len(trainer.state.rows) == len(finished.state.rows)
+
+
+def test_a_killed_run_goes_on(tmp_path: Path) -> None:
+    script = (
+        "import sys; sys.path.insert(0, 'tests')\n"
+        "from test_trim_grpo import *\n"
+        "import policytrim_gym.training.grpo as grpo\n"
+        "grpo.SAVE_EVERY_S = 0.0\n"
+        f"TrimGRPO(slow_policy(), LineEnv, CONFIG, {str(tmp_path)!r}).learn({BUDGET}, lambda trainer: print('row', flush=True))\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[1])
+    assert process.stdout is not None
+    for _ in range(8):
+        process.stdout.readline()
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    trainer = TrimGRPO(slow_policy(), LineEnv, CONFIG, tmp_path)
+    assert trainer.num_timesteps > 0
+    assert not list(tmp_path.glob("resume/.*")) or (tmp_path / STATE_FILE).exists()
+    trainer.learn(BUDGET)
+    assert trainer.state.phase == "done"
+
+
+def test_the_number_of_workers_does_not_change_the_training(tmp_path: Path) -> None:
+    short = replace(CONFIG, warm_start=None, stage1_fraction=0.0)
+    alone = TrimGRPO(slow_policy(), LineEnv, short).learn(1500)
+    together = TrimGRPO(slow_policy(), LineEnv, replace(short, num_workers=2)).learn(1500)
+    assert torch.equal(weights(alone), weights(together))
+
+
+def test_save_and_load_give_the_same_trainer(finished: TrimGRPO, tmp_path: Path) -> None:
+    finished.save(tmp_path / "saved")
+    loaded = TrimGRPO.load(tmp_path / "saved", LineEnv)
+    assert torch.equal(weights(loaded), weights(finished))
+    assert loaded.state == finished.state
+    assert loaded.config == finished.config
+    observation = {"state": np.array([0.0, 2.0], np.float32), "instruction": LineEnv.instruction}
+    chunk, nothing = loaded.predict(observation)
+    assert nothing is None
+    np.testing.assert_array_equal(chunk.actions, finished.predict(observation)[0].actions)
+
+
+def test_a_folder_with_another_configuration_is_refused(finished: TrimGRPO) -> None:
+    with pytest.raises(InvalidConfig, match="beta=1.0, now it is 0.5"):
+        TrimGRPO(slow_policy(), LineEnv, replace(CONFIG, beta=0.5), finished.run_dir)
+
+
+@pytest.mark.parametrize("size", [0, 10, 1000])
+def test_a_truncated_state_is_refused_by_name(finished: TrimGRPO, tmp_path: Path, size: int) -> None:
+    finished.save(tmp_path)
+    content = (tmp_path / STATE_FILE).read_bytes()
+    (tmp_path / STATE_FILE).write_bytes(content[:size])
+    with pytest.raises(CorruptCheckpoint, match=r"state\.pt is not a readable training state"):
+        TrimGRPO.load(tmp_path, LineEnv)
+
+
+def test_a_frozen_policy_is_refused() -> None:
+    frozen = CallablePolicy(lambda observation: np.zeros((4, 1)), PolicySpec(chunk_size=4, action_dim=1))
+    with pytest.raises(InvalidSpec, match="TrainableChunkPolicy, got CallablePolicy"):
+        TrimGRPO(frozen, LineEnv)  # type: ignore[arg-type]
+
+
+def test_tensorboard_events_are_written(finished: TrimGRPO) -> None:
+    assert finished.run_dir is not None
+    assert list((finished.run_dir / "tensorboard").glob("events.out.tfevents.*"))
+
+
+def test_stage_1_alone_and_stage_2_alone_run() -> None:
+    only_first = TrimGRPO(slow_policy(), LineEnv, replace(CONFIG, stage1_fraction=1.0, warm_start=None)).learn(2500)
+    assert {row["stage"] for row in only_first.state.rows} == {"baseline", "stage1", "horizon"}
+    only_second = TrimGRPO(slow_policy(), LineEnv, replace(CONFIG, stage1_fraction=0.0, warm_start=None)).learn(2500)
+    assert {row["stage"] for row in only_second.state.rows} == {"baseline", "horizon", "stage2"}
+
+
+def test_time_spent_is_kept_over_a_restart(tmp_path: Path) -> None:
+    first = TrimGRPO(slow_policy(), LineEnv, CONFIG, tmp_path).learn(BUDGET, lambda trainer: False)
+    started = time.perf_counter()
+    second = TrimGRPO(slow_policy(), LineEnv, CONFIG, tmp_path).learn(BUDGET, lambda trainer: False)
+    assert first.state.seconds < second.state.seconds < first.state.seconds + time.perf_counter() - started + 1
