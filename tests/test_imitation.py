@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from small_policies import small_observation, small_state_policy
 
-from policytrim_gym.errors import InvalidConfig, MissingObservation
+from policytrim_gym.errors import InvalidConfig, InvalidHorizon, MissingObservation, NoDemonstrations
 from policytrim_gym.policies import state_policy
 from policytrim_gym.policies.state_policy import StatePolicy
 from policytrim_gym.training.clone import CloneConfig, clone
@@ -135,3 +135,13 @@ def test_an_impossible_config_is_refused_by_name(values: dict) -> None:
     [(name, value)] = values.items()
     with pytest.raises(InvalidConfig, match=f"{name} must be .* got {value}"):
         CloneConfig(**values)
+
+
+def test_a_stock_horizon_beyond_the_chunk_is_refused_before_anything_is_recorded() -> None:
+    with pytest.raises(InvalidHorizon, match=r"1\.\.4 \(chunk_size\), got 5"):
+        CloneConfig(chunk_size=4, execute_horizon=5)
+
+
+def test_nothing_to_imitate_is_refused() -> None:
+    with pytest.raises(NoDemonstrations, match="got none"):
+        clone(DemonstrationSet("full-speed", (), {}), CONFIG)

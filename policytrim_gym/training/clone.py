@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from policytrim_gym.chunk import check_horizon
 from policytrim_gym.config import to_mapping
-from policytrim_gym.errors import InvalidConfig
+from policytrim_gym.errors import InvalidConfig, NoDemonstrations
 from policytrim_gym.policies.checkpoint_facts import CheckpointFacts
 from policytrim_gym.policies.state_policy import StatePolicy, StatePolicyConfig
 from policytrim_gym.policies.word_tokenizer import WordTokenizer
@@ -51,6 +52,7 @@ class CloneConfig:
                 raise InvalidConfig(f"{name} must be at least 1, got {getattr(self, name)}")
         if not self.learning_rate > 0:
             raise InvalidConfig(f"learning_rate must be above 0, got {self.learning_rate}")
+        check_horizon(self.execute_horizon, self.chunk_size)  # before minutes of demonstrations
 
 
 def clone_into(folder: str | os.PathLike[str], factory: EnvFactory, config: CloneConfig, num_workers: int = 2) -> CheckpointFacts:
@@ -107,8 +109,13 @@ def clone(
         config: architecture and optimisation.
         action_kinds, control_dt_s: of the environment, kept in the policy's spec.
         on_step: called with the gradient step and its loss.
+
+    Raises:
+        NoDemonstrations: the set is empty.
     """
     episodes = demos.demonstrations
+    if not episodes:
+        raise NoDemonstrations("a clone needs at least one demonstration, got none")
     first = episodes[0]
     tokenizer = WordTokenizer.from_texts(episode.instruction for episode in episodes)
     architecture = StatePolicyConfig(
