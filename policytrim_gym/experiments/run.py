@@ -33,6 +33,9 @@ from policytrim_gym.training.trim import LOG_FILE, STAGE1_FOLDER, trim
 ENV_ID = "policytrim_gym:PolicyTrim/MetaWorld-v0"
 TRIMMED = "trimmed"
 
+_MAY_CHANGE = ("ablations", "delays", "num_workers")
+"""What a folder's experiment may be taken up again with: these add arms or processes and change no number that is there."""
+
 
 class Experiment:
     """One base, its trim and their table, in a folder.
@@ -60,7 +63,7 @@ class Experiment:
             held = to_mapping(load_yaml(ExperimentConfig, config_file))
             wanted = to_mapping(config)
             for key in wanted:
-                if held[key] != wanted[key]:
+                if held[key] != wanted[key] and key not in _MAY_CHANGE:
                     raise InvalidConfig(
                         f"{self.out} holds an experiment with {key}={held[key]!r}, now it is {wanted[key]!r}; choose another folder"
                     )
