@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import re
+import runpy
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*(ROOT / "docs").rglob("*.md"), *ROOT.glob("*.md")])
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 PYTHON_BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
-RUNNABLE = ["docs/how-to/own-environment-and-policy.md"]
+RUNNABLE = ["README.md", "docs/how-to/own-environment-and-policy.md"]
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 
 
 def name_of(page):
@@ -46,11 +48,16 @@ def test_python_in_the_pages_compiles(page):
 
 @pytest.mark.parametrize("page", RUNNABLE)
 def test_the_examples_of_a_page_print_what_they_say(page, capsys):
-    """A trailing comment of a print is its output."""
+    """A trailing comment of a print is its output; what stands below `if __name__ == "__main__"` needs a checkpoint and is not run."""
     for block in PYTHON_BLOCK.findall((ROOT / page).read_text()):
         exec(compile(block, page, "exec"), {})
         expected = re.findall(r"^print\(.*\)  # (.*)$", block, re.MULTILINE)
         assert capsys.readouterr().out.split("\n")[:-1] == expected
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)
+def test_the_names_that_an_example_imports_exist(example):
+    assert callable(runpy.run_path(str(example), run_name="not_main")["main"])
 
 
 def test_every_page_can_be_reached_from_the_index():
