@@ -23,7 +23,7 @@ Observation = Mapping[str, Any]
 class ChunkPolicy(ABC):
     """A policy that predicts a chunk of actions from one observation.
 
-    Rollout code calls `reset` at the start of an episode, then `predict_action_chunks` once for all environments that wait. A
+    Rollout code calls `reset` before a set of episodes, then `predict_action_chunks` once for all environments that wait. A
     policy never sees time: how much of a chunk is run, and when it is asked again, is decided outside.
     """
 

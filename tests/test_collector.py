@@ -301,7 +301,7 @@ def test_sampling_keeps_the_sample_that_was_run() -> None:
 )
 def test_what_makes_no_environment_is_refused(env: Any, kwargs: dict, words: str) -> None:
     with pytest.raises(InvalidSpec, match=words):
-        as_factory(env, **kwargs)
+        EnvFactory(env, kwargs)
 
 
 def test_a_factory_has_a_name_for_reports() -> None:

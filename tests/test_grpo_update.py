@@ -71,7 +71,9 @@ def test_an_update_makes_the_better_half_likelier() -> None:
         return sum(executed) / rollout.steps
 
     before = np.array([log_likelihood(index) for index in range(8)])
-    recorded = [sum(window.record.log_probs[:count].sum() for window, count in zip(r.windows, r.executed_steps)) / r.steps for r in rollouts]
+    recorded = [
+        sum(window.record.log_probs[:count].sum() for window, count in zip(r.windows, r.executed_steps)) / r.steps for r in rollouts
+    ]
     np.testing.assert_allclose(before, recorded, rtol=1e-3)  # the sampled log-prob is the recomputed one
     statistics = GRPOUpdater(policy, replace(CONFIG, learning_rate=3e-4)).update(rollouts, advantages, seed=0)
     change = np.array([log_likelihood(index) for index in range(8)]) - before

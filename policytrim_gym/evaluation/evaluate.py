@@ -6,6 +6,8 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
 
+from gymnasium.spaces import Box
+
 from policytrim_gym.chunk import check_horizon
 from policytrim_gym.envs.initial_states import NUM_INITIAL_STATES, check_split
 from policytrim_gym.errors import InitialStateOutOfRange, InvalidConfig, InvalidSpec
@@ -29,7 +31,7 @@ class Evaluator:
         env: an id, a spec, a function or an EnvFactory.
         num_workers: rollout processes; 0 runs in the caller's process, where the measured wall-clock is that of one robot.
 
-    >>> evaluator = Evaluator("CartPole-v1", num_workers=0)
+    >>> evaluator = Evaluator("Pendulum-v1", num_workers=0)
     >>> evaluator.tasks, evaluator.has_initial_states
     ((None,), False)
     """
@@ -39,8 +41,9 @@ class Evaluator:
         probe = self.collector.factory()
         self.tasks: tuple[str | None, ...] = tuple(getattr(probe.unwrapped, "tasks", (None,)))
         self.has_initial_states = hasattr(probe.unwrapped, "initial_state")
-        self.action_low = getattr(probe.action_space, "low", None)
-        self.action_high = getattr(probe.action_space, "high", None)
+        if not isinstance(probe.action_space, Box):
+            raise InvalidSpec(f"a chunked policy needs continuous actions (Box), {probe.spec or probe} has {probe.action_space}")
+        self.action_low, self.action_high = probe.action_space.low, probe.action_space.high
         probe.close()
 
     def evaluate(
@@ -77,7 +80,7 @@ class Evaluator:
         chunk_size = policy.spec.chunk_size
         check_horizon(execute_horizon, chunk_size)
         check_delay(inference_delay_steps, execute_horizon, chunk_size)
-        if self.action_low is not None and self.action_low.shape != (policy.spec.action_dim,):
+        if self.action_low.shape != (policy.spec.action_dim,):
             raise InvalidSpec(
                 f"the policy's action_dim is {policy.spec.action_dim}, the environment's actions have shape {self.action_low.shape}"
             )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
+import sys
 from pathlib import Path
 
 from policytrim_gym.errors import CorruptCheckpoint, MissingExtra, UnknownPolicy
@@ -51,6 +53,8 @@ def _from_factory(uri: str) -> ChunkPolicy:
     module_name, separator, factory_name = uri.removeprefix("python:").partition(":")
     if not separator or not module_name or not factory_name:
         raise UnknownPolicy(f"{uri}: expected python:module:factory")
+    if "" not in sys.path and os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())  # a console script, unlike `python -m`, does not look into the folder it is called from
     try:
         factory = getattr(importlib.import_module(module_name), factory_name)
     except (ImportError, AttributeError) as error:

@@ -63,6 +63,6 @@ class EnvFactory:
         object.__setattr__(self, "kwargs", kwargs)
 
 
-def as_factory(env: EnvLike | EnvFactory, **kwargs: Any) -> EnvFactory:
+def as_factory(env: EnvLike | EnvFactory) -> EnvFactory:
     """Returns `env` as an EnvFactory."""
-    return env if isinstance(env, EnvFactory) else EnvFactory(env, kwargs)
+    return env if isinstance(env, EnvFactory) else EnvFactory(env)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import signal
 import time
@@ -41,7 +42,7 @@ class EnvSlot:
         trajectory: list[Mapping[str, Any]] = []
         for action in actions:
             if keep_trajectory:
-                trajectory.append(self._observation)
+                trajectory.append(copy.deepcopy(self._observation))  # the environment may reuse its buffers
             observation, _, terminated, truncated, info = self.env.step(action)
             executed_steps += 1
             success = is_success(info)

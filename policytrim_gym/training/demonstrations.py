@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from policytrim_gym.envs.initial_states import NUM_INITIAL_STATES
 from policytrim_gym.errors import NoDemonstrations
 from policytrim_gym.rollouts.env_factory import EnvFactory
 from policytrim_gym.rollouts.expert_episode import ExpertRunner
@@ -81,7 +82,8 @@ def _record_task(factory: EnvFactory, task: str, demonstrator: str, num_wanted: 
     runner = ExpertRunner(factory, demonstrator, seed)
     kept: list[Demonstration] = []
     num_failed = 0
-    for initial_state in range(3 * num_wanted):
+    num_attempts = min(3 * num_wanted, NUM_INITIAL_STATES["train"])
+    for initial_state in range(num_attempts):
         episode = runner.run(task, "train", initial_state)
         if episode.success:
             kept.append(Demonstration(task, episode.instruction, episode.states, episode.actions))
@@ -90,4 +92,4 @@ def _record_task(factory: EnvFactory, task: str, demonstrator: str, num_wanted: 
         if len(kept) == num_wanted:
             runner.env.close()
             return kept, num_failed
-    raise NoDemonstrations(f"{task}: the {demonstrator} expert succeeded {len(kept)} times in {3 * num_wanted}, {num_wanted} wanted")
+    raise NoDemonstrations(f"{task}: the {demonstrator} expert succeeded {len(kept)} times in {num_attempts}, {num_wanted} wanted")

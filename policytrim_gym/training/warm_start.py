@@ -74,7 +74,8 @@ def warm_start(
     timesteps = 0
     for rollout in _rollouts(policy, evaluator, config, on_episode):
         timesteps += rollout.steps
-        key = (rollout.request.task, rollout.request.initial_state or rollout.request.seed)
+        request = rollout.request
+        key = (request.task, request.seed if request.initial_state is None else request.initial_state)
         if rollout.success and (key not in fastest or rollout.steps < fastest[key].steps):
             fastest[key] = rollout
     summary: dict[str, Any] = {
