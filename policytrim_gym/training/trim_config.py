@@ -46,6 +46,8 @@ class TrimConfig:
             its stock horizon.
         success_tolerance: how far below the floor a checkpoint may be and still be chosen.
         warm_start: how the policy's own fast successes are rewritten into its chunks before stage 1; None leaves it out.
+        horizon_tolerance: how far below the floor a horizon may be when stage 2 begins; stage 2 raises success as well as speed, and the
+            floor still decides which of its checkpoints is kept. 0 is the paper's rule.
         num_workers: rollout processes.
         seed: of initial states, noise and minibatches.
     """
@@ -80,6 +82,7 @@ class TrimConfig:
     num_validations: int = 8
     success_floor: float | None = None
     success_tolerance: float = 0.0
+    horizon_tolerance: float = 0.15
     warm_start: WarmStartConfig | None = WarmStartConfig()
     num_workers: int = 2
     seed: int = 0
@@ -100,7 +103,7 @@ class TrimConfig:
             self._require(name, getattr(self, name) >= 1, "at least 1")
         for name in positive:
             self._require(name, getattr(self, name) > 0, "above 0")
-        for name in ("beta", "kappa", "lam", "advantage_eps", "success_tolerance", "num_workers"):
+        for name in ("beta", "kappa", "lam", "advantage_eps", "success_tolerance", "horizon_tolerance", "num_workers"):
             self._require(name, getattr(self, name) >= 0, "at least 0")
         for name in ("stage1_fraction", "anneal_until", "average_decay"):
             self._require(name, 0 <= getattr(self, name) <= 1, "in 0..1")

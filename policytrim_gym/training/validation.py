@@ -49,7 +49,7 @@ def choose_horizon(arms: Sequence[EfficiencyReport], success_floor: float) -> Ef
 
     Args:
         arms: one for each window, on the same validation states.
-        success_floor: success of the entering policy at its stock horizon.
+        success_floor: least success rate of a horizon that may be chosen.
     """
     reliable = [arm for arm in arms if arm.success_rate >= success_floor]
     if reliable:
