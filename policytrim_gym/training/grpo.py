@@ -226,7 +226,7 @@ class TrimGRPO:
         return {"stage": stage, **row}
 
     def _choose_horizon(self, total_timesteps: int) -> dict[str, Any]:
-        """Chooses the execute horizon of stage 2 on the validation states: the longest that stage 2 can be expected to bring to the floor."""
+        """Chooses the execute horizon of stage 2 on the validation states: the longest that stage 2 can bring to the floor."""
         arms = [self.validate(window) for window in self.windows]
         chosen = choose_horizon(arms, self.state.success_floor - self.config.success_tolerance - self.config.horizon_tolerance)
         self.state.execute_horizon = chosen.execute_horizon
