@@ -11,7 +11,9 @@ from policytrim_gym.cli import options as shared
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options."""
     shared.add_out(parser, default="runs/demo")
-    shared.add_seed(parser)
+    parser.add_argument(
+        "--seed", metavar="N", type=shared.number(int, 0), default=None, help="seed of everything (default: 0, or --config's)"
+    )
     shared.add_config(parser)
     shared.add_json(parser)
 
@@ -30,7 +32,7 @@ def run(options: argparse.Namespace) -> None:
     from policytrim_gym.experiments.run import Experiment
 
     if options.config is None:
-        config = from_mapping(ExperimentConfig, {**to_mapping(demo_config(options.seed)), **(options.set or {})})
+        config = from_mapping(ExperimentConfig, {**to_mapping(demo_config(options.seed or 0)), **(options.set or {})})
     else:
         config = shared.config_of(options, ExperimentConfig, seed=options.seed)
     report = Experiment(config, options.out, say=tqdm.write).run()

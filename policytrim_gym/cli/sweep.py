@@ -29,8 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="X",
         nargs="+",
         type=shared.number(float, 0, above=True),
-        default=[1.0, 1.5, 2.0, 3.0],
-        help="each with each horizon",
+        default=None,
+        help="each with each horizon (default: 1 1.5 2 3, or 1 alone where the policy does not say which actions are deltas)",
     )
 
 
@@ -43,7 +43,8 @@ def run(options: argparse.Namespace) -> None:
 
     policy, factory = subjects.load_subject(options)
     horizons = options.horizons or halvings(policy.spec.chunk_size)
-    num_arms = len({*horizons, policy.spec.horizon}) * len({*options.playback_rates, 1.0})
+    rates = options.playback_rates or ([1.0] if policy.spec.action_kinds is None else [1.0, 1.5, 2.0, 3.0])
+    num_arms = len({*horizons, policy.spec.horizon}) * len({*rates, 1.0})
     with Evaluator(factory, options.workers) as evaluator:
         count = subjects.num_episodes(options, evaluator)
         with tqdm(total=num_arms * count, desc="episodes", unit="episode") as bar:
@@ -53,7 +54,7 @@ def run(options: argparse.Namespace) -> None:
                 horizons,
                 count,
                 options.seed,
-                options.playback_rates,
+                rates,
                 split=options.split,
                 on_episode=lambda rollout: bar.update(),
             )

@@ -21,6 +21,9 @@ from policytrim_gym.rollouts.controller import Controller
 from policytrim_gym.rollouts.env_factory import EnvFactory, EnvLike
 from policytrim_gym.rollouts.episode import EpisodeRequest
 
+SPLIT_SEEDS = {"train": 1_000_000, "validation": 2_000_000, "test": 0}
+"""Added to the seed where an environment knows no initial states, so that a choice and the final table still see other episodes."""
+
 OnEpisode = Callable[[Rollout], None]
 
 
@@ -116,7 +119,7 @@ class Evaluator:
                 task=task,
                 split=split if self.has_initial_states else None,
                 initial_state=index if self.has_initial_states else None,
-                seed=seed + index,
+                seed=seed + index + SPLIT_SEEDS[check_split(split)],
                 **more,
             )
             for index in range(states_per_task)

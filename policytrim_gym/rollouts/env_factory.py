@@ -45,6 +45,11 @@ class EnvFactory:
             return self.env.rpartition(":")[2]
         return self.env.id if isinstance(self.env, EnvSpec) else getattr(self.env, "__name__", "env")
 
+    @property
+    def id(self) -> str:
+        """What `gymnasium.make` takes to make it again, with the module to import first where one was given."""
+        return self.env if isinstance(self.env, str) else self.name
+
     def __call__(self) -> gym.Env[Any, Any]:
         if isinstance(self.env, str):
             # The passive checker inspects every step of every rollout; `check_env` in the tests does it once.

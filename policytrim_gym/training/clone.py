@@ -12,6 +12,7 @@ from policytrim_gym.chunk import check_horizon
 from policytrim_gym.config import to_mapping
 from policytrim_gym.errors import InvalidConfig, NoDemonstrations
 from policytrim_gym.policies.checkpoint_facts import CheckpointFacts
+from policytrim_gym.policies.model_card import write_model_card
 from policytrim_gym.policies.state_policy import StatePolicy, StatePolicyConfig
 from policytrim_gym.policies.word_tokenizer import WordTokenizer
 from policytrim_gym.rollouts.env_factory import EnvFactory
@@ -89,8 +90,9 @@ def clone_into(folder: str | os.PathLike[str], factory: EnvFactory, config: Clon
                 bar.set_postfix(loss=f"{loss:.4f}")
 
         policy = clone(demos, config, action_kinds, control_dt_s, show)
-    facts = CheckpointFacts(config.execute_horizon, factory.name, dict(factory.kwargs), demos.summary(), to_mapping(config))
+    facts = CheckpointFacts(config.execute_horizon, factory.id, dict(factory.kwargs), demos.summary(), to_mapping(config))
     facts.save(folder)
+    write_model_card(folder, facts)
     policy.save_pretrained(str(folder))
     return facts
 

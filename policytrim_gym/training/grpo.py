@@ -18,7 +18,7 @@ from policytrim_gym.config import from_mapping, to_mapping
 from policytrim_gym.errors import InvalidConfig, InvalidSpec
 from policytrim_gym.evaluation.efficiency_report import EfficiencyReport
 from policytrim_gym.evaluation.evaluate import Evaluator
-from policytrim_gym.policy import Observation, TrainableChunkPolicy
+from policytrim_gym.policy import ChunkPolicy, Observation, TrainableChunkPolicy
 from policytrim_gym.rollouts.collector import Rollout
 from policytrim_gym.rollouts.env_factory import EnvFactory, EnvLike
 from policytrim_gym.training.grpo_update import GRPOUpdater, UpdateStatistics
@@ -40,7 +40,7 @@ class TrimGRPO:
     """Trims a policy: warm start, stage 1 (longer reliable chunks), choice of the horizon, stage 2 (fewer steps).
 
     Args:
-        policy: is trained in place; after `learn` it holds the best weights and names the chosen horizon.
+        policy: a TrainableChunkPolicy, trained in place; after `learn` it holds the best weights and names the chosen horizon.
         env: a Gymnasium id, a spec, a function that makes an environment, or an EnvFactory; each worker makes its own.
         config: a TrimConfig.
         run_dir: where TensorBoard events and the state to resume from are written; None writes nothing. A folder with a state goes on
@@ -51,14 +51,14 @@ class TrimGRPO:
 
     def __init__(
         self,
-        policy: TrainableChunkPolicy,
+        policy: ChunkPolicy,
         env: EnvLike | EnvFactory,
         config: TrimConfig | None = None,
         run_dir: str | os.PathLike[str] | None = None,
     ) -> None:
         if not isinstance(policy, TrainableChunkPolicy):
             raise InvalidSpec(f"TrimGRPO needs a TrainableChunkPolicy, got {type(policy).__name__}; train the horizon of a frozen policy")
-        self.policy = policy
+        self.policy: TrainableChunkPolicy = policy
         self.config = TrimConfig() if config is None else config
         self.run_dir = None if run_dir is None else Path(run_dir)
         self.state = TrainState(stock_horizon=policy.spec.horizon)

@@ -71,7 +71,7 @@ def load_state(path: str | os.PathLike[str], config: dict[str, Any] | None) -> t
         raise CorruptCheckpoint(f"{path} is not a readable training state: {reason}") from error
     if config is not None:
         for key in sorted(set(config) | set(saved_config)):
-            if config.get(key) != saved_config.get(key):
+            if key != "num_workers" and config.get(key) != saved_config.get(key):  # the number of workers changes no outcome
                 raise InvalidConfig(
                     f"{path} was written with {key}={saved_config.get(key)!r}, now it is {config.get(key)!r}; use another folder"
                 )

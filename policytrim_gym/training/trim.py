@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from policytrim_gym.config import dump_yaml, to_mapping
+from policytrim_gym.errors import InvalidConfig
 from policytrim_gym.files import write_atomic, write_json_atomic
 from policytrim_gym.policies.checkpoint_facts import CheckpointFacts
 from policytrim_gym.policies.loading import load_policy
+from policytrim_gym.policies.model_card import write_model_card
 from policytrim_gym.policy import TrainableChunkPolicy
 from policytrim_gym.rollouts.env_factory import EnvFactory
 from policytrim_gym.training.grpo import Callback, TrimGRPO
@@ -47,12 +49,14 @@ def trim(
         progress_bar: whether to show one.
 
     Raises:
-        InvalidConfig: the folder holds a run with another configuration.
+        InvalidConfig: the folder holds a run with another configuration, or is the policy's own.
         CannotWrite: the disk is full or not writable; the last checkpoint and state are whole.
     """
     folder = Path(out)
+    if Path(policy_uri).is_dir() and Path(policy_uri).resolve() == folder.resolve():
+        raise InvalidConfig(f"the run folder must not be the folder of the policy to trim, got {out} for both")
     policy = load_policy(policy_uri)
-    trainer = TrimGRPO(policy, env, config, run_dir=folder)  # type: ignore[arg-type]  # TrimGRPO refuses what it cannot train
+    trainer = TrimGRPO(policy, env, config, run_dir=folder)
     write_atomic(folder / "config.yaml", dump_yaml(config))
     writer = _RunFolder(folder, env, facts, policy_uri)
     callbacks = [callback] if callable(callback) else list(callback)
@@ -74,6 +78,8 @@ class _RunFolder:
     def __call__(self, trainer: TrimGRPO) -> None:
         if trainer.state.best_validation != self._written:
             self.write(trainer)
+        elif "validation_success" in trainer.state.rows[-1]:
+            write_json_atomic(self._folder / LOG_FILE, trainer.state.rows)
 
     def write(self, trainer: TrimGRPO) -> None:
         """Writes the best weights, what proves them, and the log."""
@@ -92,14 +98,16 @@ class _RunFolder:
             "timesteps": trainer.num_timesteps,
             "seconds": trainer.state.seconds,
         }
-        CheckpointFacts(
+        trimmed = CheckpointFacts(
             execute_horizon=int(best.get("execute_horizon", policy.spec.horizon)),
-            env=self._env.name,
+            env=self._env.id,
             env_kwargs=dict(self._env.kwargs),
             demonstrations=facts.demonstrations,
             settings=to_mapping(trainer.config),
             evidence=evidence,
-        ).save(self._folder)
+        )
+        trimmed.save(self._folder)
+        write_model_card(self._folder, trimmed)
         if trainer.stage1_weights and not (self._folder / STAGE1_FOLDER / "model.safetensors").exists():
             with trainer.weights(trainer.stage1_weights):
                 policy.save_pretrained(str(self._folder / STAGE1_FOLDER))

@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from line_env import LineEnv, slow_policy
+from test_trim_grpo import CONFIG
+
+from policytrim_gym.errors import CannotWrite, InvalidConfig
+from policytrim_gym.evaluation.evaluate import Evaluator
+from policytrim_gym.policies.checkpoint_facts import CheckpointFacts, load_facts
+from policytrim_gym.policies.loading import load_policy
+from policytrim_gym.rollouts.env_factory import EnvFactory
+from policytrim_gym.training.grpo import TrimGRPO
+from policytrim_gym.training.trim import trim
+
+BUDGET = 5000
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    folder = tmp_path / "base"
+    slow_policy().save_pretrained(str(folder))
+    CheckpointFacts(2, "Line", demonstrations={"demonstrator": "slow", "tasks": {}}).save(folder)
+    return folder
+
+
+def run(base: Path, out: Path, **options: object) -> TrimGRPO:
+    return trim(str(base), EnvFactory(LineEnv), out, CONFIG, BUDGET, load_facts(base), progress_bar=False, **options)  # type: ignore[arg-type]
+
+
+def test_the_run_folder_is_the_best_checkpoint_with_its_evidence(base: Path, tmp_path: Path) -> None:
+    trainer = run(base, tmp_path / "out")
+    facts = load_facts(tmp_path / "out")
+    assert facts is not None and facts.evidence is not None and facts.evidence["finished"]
+    assert facts.demonstrations == {"demonstrator": "slow", "tasks": {}}
+    policy = load_policy(str(tmp_path / "out"))
+    assert policy.spec.horizon == facts.execute_horizon == trainer.state.execute_horizon
+    with Evaluator(LineEnv, num_workers=0) as evaluator:
+        arm = evaluator.evaluate(policy, policy.spec.horizon, CONFIG.validation_states, split="validation")
+    assert arm.steps_mean_success == facts.evidence["validation"]["validation_steps"]
+    assert f"Execute horizon: **{facts.execute_horizon}**" in (tmp_path / "out" / "README.md").read_text()
+    assert load_policy(str(tmp_path / "out" / "stage1")).spec.chunk_size == policy.spec.chunk_size
+    assert json.loads((tmp_path / "out" / "training.json").read_text()) == trainer.state.rows
+
+
+def test_a_stopped_run_keeps_a_loadable_checkpoint_and_goes_on(base: Path, tmp_path: Path) -> None:
+    run(base, tmp_path / "out", callback=lambda trainer: trainer.state.num_validations < 1)
+    facts = load_facts(tmp_path / "out")
+    assert facts is not None and facts.evidence is not None and not facts.evidence["finished"]
+    load_policy(str(tmp_path / "out"))
+    assert run(base, tmp_path / "out").state.phase == "done"
+
+
+def test_the_base_is_not_overwritten(base: Path) -> None:
+    before = (base / "model.safetensors").read_bytes()
+    with pytest.raises(InvalidConfig, match="must not be the folder of the policy"):
+        run(base, base)
+    assert (base / "model.safetensors").read_bytes() == before
+
+
+def test_a_run_goes_on_with_another_number_of_workers(tmp_path: Path) -> None:
+    TrimGRPO(slow_policy(), LineEnv, CONFIG, tmp_path).learn(BUDGET, lambda trainer: False)
+    assert TrimGRPO(slow_policy(), LineEnv, replace(CONFIG, num_workers=1), tmp_path).state.rows
+
+
+def test_a_folder_that_cannot_be_written_is_a_clear_error(base: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(CannotWrite, match="could not write"):
+        run(base, tmp_path / "file" / "out")
+
+
+def test_without_initial_states_the_splits_have_other_seeds() -> None:
+    with Evaluator(LineEnv, num_workers=0) as evaluator:
+        seeds = [{request.seed for request in evaluator.requests(2, 50, split, 0)} for split in ("train", "validation", "test")]
+    assert len(set.union(*seeds)) == 150
+
+
+def test_a_checkpoint_remembers_the_module_that_registers_its_environment() -> None:
+    assert EnvFactory("my_package:My/Env-v0").id == "my_package:My/Env-v0"
+    assert EnvFactory("my_package:My/Env-v0").name == "My/Env-v0"
