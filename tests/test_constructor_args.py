@@ -13,7 +13,9 @@ from scripted_envs import CountingEnv, numbered_policy
 
 import policytrim_gym.wrappers
 from policytrim_gym.wrappers.control_horizon import ControlHorizon
+from policytrim_gym.wrappers.encode_instruction import EncodeInstruction
 from policytrim_gym.wrappers.execute_chunk import ExecuteChunk
+from policytrim_gym.wrappers.fail_at_time_limit import FailAtTimeLimit
 from policytrim_gym.wrappers.record_chunk_statistics import RecordChunkStatistics
 from policytrim_gym.wrappers.trim_reward import ApplyTrimReward, TrimReward
 
@@ -22,6 +24,8 @@ MADE = {
     RecordChunkStatistics: lambda: RecordChunkStatistics(ExecuteChunk(CountingEnv(), 4)),
     ApplyTrimReward: lambda: ApplyTrimReward(ExecuteChunk(CountingEnv(), 4), TrimReward()),
     ControlHorizon: lambda: ControlHorizon(CountingEnv(), numbered_policy(), (1, 2)),
+    EncodeInstruction: lambda: EncodeInstruction(CountingEnv(), lambda text: [len(text)]),
+    FailAtTimeLimit: lambda: FailAtTimeLimit(CountingEnv()),
 }
 
 
