@@ -53,7 +53,7 @@ def make_env() -> gym.Env[Any, Any]:
     """Pendulum under the planning policy, with the horizon as the action."""
     policy = CallablePolicy(plan_chunk, PolicySpec(chunk_size=CHUNK_SIZE, action_dim=1, observation_shapes={"state": (3,)}))
     # Pendulum has no success to trim for, so the environment's own reward stays: reward=None.
-    env = ControlHorizon(gym.make("Pendulum-v1"), policy, horizons=HORIZONS, reward=None)
+    env = ControlHorizon(gym.make("Pendulum-v1"), policy, horizons=HORIZONS, reward=None, observation="flat")
     return RecordChunkStatistics(charge_for_calls(env))
 
 

@@ -83,14 +83,18 @@ def test_flat_and_dict_hold_the_same_numbers() -> None:
     flat, keyed = make(), make(observation="dict")
     for a, b in [(flat.reset()[0], keyed.reset()[0]), (flat.step(1)[0], keyed.step(1)[0])]:
         np.testing.assert_array_equal(a, np.concatenate([b["state"], b["chunk"], b["progress"]]))
+        for layout, keys in {"features": ["state", "progress"], "summary": ["state", "chunk_summary", "progress"]}.items():
+            assert make(observation=layout).observation_space.shape == (sum(len(b[key]) for key in keys),)
         assert flat.observation_space.contains(a) and keyed.observation_space.contains(b)
 
 
 def test_a_dict_environment_keeps_its_keys_and_flat_leaves_images_out() -> None:
     env = ControlHorizon(CountingEnv(observation="dict"), numbered_policy(), HORIZONS, observation="dict")
     observation, _ = env.reset()
-    assert set(observation) == {"state", "image_front", "chunk", "progress"} and env.observation_space.contains(observation)
-    flat = ControlHorizon(CountingEnv(observation="dict"), numbered_policy(), HORIZONS)
+    assert set(observation) == {"state", "image_front", "chunk", "chunk_summary", "progress"} and env.observation_space.contains(
+        observation
+    )
+    flat = ControlHorizon(CountingEnv(observation="dict"), numbered_policy(), HORIZONS, observation="flat")
     assert flat.reset()[0].shape == (2 + 12 + 1,)
 
 
@@ -98,11 +102,11 @@ def test_progress_is_the_share_of_the_time_limit() -> None:
     register_counting_env()
     limited = ControlHorizon(gym.make("CountingEnv-v0", max_episode_steps=10), numbered_policy(), (3, 6))
     limited.reset()
-    assert limited.step(0)[0][-1] == np.float32(0.3)
+    assert limited.step(0)[0]["progress"] == np.float32(0.3)
     limited.step(1)
     chosen = ControlHorizon(CountingEnv(), numbered_policy(), (6,), max_episode_steps=9)
-    assert chosen.reset()[0][-1] == 0.0
-    assert [chosen.step(0)[0][-1] for _ in range(2)] == [np.float32(6 / 9), 1.0]
+    assert chosen.reset()[0]["progress"] == 0.0
+    assert [chosen.step(0)[0]["progress"][0] for _ in range(2)] == [np.float32(6 / 9), 1.0]
 
 
 def test_the_policy_is_asked_once_for_each_chunk_that_can_run() -> None:
@@ -112,7 +116,7 @@ def test_the_policy_is_asked_once_for_each_chunk_that_can_run() -> None:
     env.step(2)
     observation, _, terminated, _, _ = env.step(2)
     assert terminated and len(policy.observations) == 2 and policy.seeds == [5]
-    assert (observation[2:14] == 0).all()
+    assert (observation["chunk"] == 0).all() and (observation["chunk_summary"] == 0).all()
 
 
 def test_a_truncated_episode_still_shows_a_chunk_for_the_value_of_its_last_state() -> None:
@@ -129,7 +133,46 @@ def test_the_instruction_reaches_the_policy() -> None:
     env.reset()
     env.step(0)
     assert [observation["instruction"] for observation in policy.observations] == ["count", "count"]
-    assert env.observation_space.shape == (2 + 12 + 1,)
+    assert "instruction" not in env.observation_space.spaces
+
+
+def test_known_instructions_are_told_apart() -> None:
+    for instructions, expected in {("stop", "count"): [0.0, 1.0], ("stop",): [0.0]}.items():
+        env = ControlHorizon(CountingEnv(), numbered_policy(), HORIZONS, instructions=instructions)
+        observation, _ = env.reset()
+        assert observation["known_instruction"].tolist() == expected and env.observation_space.contains(observation)
+    with pytest.raises(InvalidConfig, match="must not repeat"):
+        ControlHorizon(CountingEnv(), numbered_policy(), HORIZONS, instructions=("stop", "stop"))
+
+
+def test_a_playback_rate_plays_the_same_motion_in_fewer_steps() -> None:
+    """Deltas keep their sum, positions their last value; the record tells chunk actions from physical steps."""
+    spec = PolicySpec(chunk_size=6, action_dim=2, action_kinds=("delta", "position"))
+    chunk = np.arange(12.0).reshape(6, 2) / 24
+    env = ControlHorizon(
+        CountingEnv(), CallablePolicy(lambda observation: chunk, spec), (2, 4), reward=None, playback_rates=(1.0, 2.0), observation="dict"
+    )
+    assert [tuple(env.unpack_action(action)) for action in range(4)] == [(2, 1.0), (2, 2.0), (4, 1.0), (4, 2.0)]
+    env.reset()
+    observation, *_, info = env.step(3)
+    expected = [[chunk[0:2, 0].sum(), chunk[1, 1]], [chunk[2:4, 0].sum(), chunk[3, 1]]]
+    np.testing.assert_allclose(env.unwrapped.actions, expected, rtol=1e-6)
+    recorded = {key: info["chunk"][key] for key in ("executed_steps", "execute_horizon", "playback_rate", "chunk_size")}
+    assert recorded == {"executed_steps": 2, "execute_horizon": 4, "playback_rate": 2.0, "chunk_size": 6}
+    # Four actions of the old chunk were played, so its last two lie over the new one's first two.
+    assert observation["chunk_summary"][-1] == np.float32(2 / 6)
+    np.testing.assert_allclose(observation["chunk_summary"][-3:-1], np.abs(chunk[:2] - chunk[4:]).mean(axis=0), rtol=1e-6)
+
+
+@pytest.mark.parametrize("rates", [(), (0.5,), (2.0, 1.0), (1.0, 1.0), (float("nan"),)])
+def test_impossible_playback_rates_are_named(rates) -> None:
+    with pytest.raises(InvalidSpec, match="playback_rates"):
+        ControlHorizon(CountingEnv(), numbered_policy(), (2,), playback_rates=rates)
+
+
+def test_a_rate_needs_to_know_which_numbers_are_deltas() -> None:
+    with pytest.raises(InvalidSpec, match="action_kinds"):
+        ControlHorizon(CountingEnv(), numbered_policy(), (2,), playback_rates=(1.0, 2.0))
 
 
 def test_stepping_without_a_live_episode_is_refused() -> None:
@@ -154,7 +197,14 @@ def test_an_action_that_is_no_index_is_refused_before_anything_runs(action) -> N
 
 @pytest.mark.parametrize(
     ("horizons", "message"),
-    [((0, 1), r"1\.\.6.*got 0"), ((7,), r"1\.\.6.*got 7"), ((), "at least one"), ((2, 2), "without repeats"), ((1.5,), "1.5")],
+    [
+        ((0, 1), r"1\.\.6.*got 0"),
+        ((7,), r"1\.\.6.*got 7"),
+        ((), "at least one"),
+        ((2, 2), "increasing"),
+        ((3, 1), "increasing"),
+        ((1.5,), "1.5"),
+    ],
 )
 def test_impossible_horizons_are_named(horizons, message: str) -> None:
     with pytest.raises(InvalidHorizon, match=message):
@@ -166,7 +216,7 @@ def test_a_policy_that_does_not_fit_is_named() -> None:
         ControlHorizon(gym.make("Pendulum-v1"), numbered_policy(), (1,))
     with pytest.raises(InvalidSpec, match="got int"):
         ControlHorizon(CountingEnv(), 3, (1,))  # type: ignore[arg-type]
-    with pytest.raises(InvalidConfig, match="'flat', 'dict'"):
+    with pytest.raises(InvalidConfig, match="'dict', 'features', 'summary', 'flat'"):
         make(observation="flatt")
     with pytest.raises(InvalidConfig, match="max_episode_steps"):
         ControlHorizon(CountingEnv(), numbered_policy(), (1,), max_episode_steps=-1)
@@ -191,7 +241,7 @@ def test_a_live_policy_is_shared_by_the_spec_and_never_copied() -> None:
 
 def test_check_env_of_both_checkers_is_clean() -> None:
     policy = CallablePolicy(lambda observation: np.zeros((4, 1)), PolicySpec(chunk_size=4, action_dim=1))
-    for layout in ("flat", "dict"):
+    for layout in ("dict", "features", "summary", "flat"):
         env = ControlHorizon(gym.make("Pendulum-v1"), policy, (2, 4), observation=layout)
         with warnings.catch_warnings():
             warnings.simplefilter("error")

@@ -128,10 +128,10 @@ def test_it_goes_around_control_horizon_as_well() -> None:
 
 
 def test_a_varied_horizon_counts_with_its_mean() -> None:
-    env = ControlHorizon(CountingEnv(success_at=(7,)), numbered_policy(6), (6, 2), stop_on_success=True)
+    env = ControlHorizon(CountingEnv(success_at=(7,)), numbered_policy(6), (2, 6), stop_on_success=True)
     env.reset()
-    env.step(0)
-    assert env.step(1)[1] == 1 + (6 + 2) / 2 / 6
+    env.step(1)
+    assert env.step(0)[1] == 1 + (6 + 2) / 2 / 6
 
 
 def test_spec_round_trip_keeps_the_reward() -> None:

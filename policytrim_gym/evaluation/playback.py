@@ -8,10 +8,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from policytrim_gym.chunk import ActionChunk, resample_actions
+from policytrim_gym.chunk import ActionChunk
 from policytrim_gym.errors import InvalidHorizon, InvalidSpec
 from policytrim_gym.policy import ChunkPolicy, Observation
 from policytrim_gym.queue import ChunkQueue
+from policytrim_gym.replan import play_at_rate, require_action_kinds
 from policytrim_gym.rollouts.controller import Controller
 from policytrim_gym.rollouts.episode import EpisodeRequest, Window
 
@@ -40,8 +41,8 @@ class PlaybackController(Controller):
     ) -> None:
         if not (np.isfinite(playback_rate) and playback_rate > 0):
             raise InvalidSpec(f"playback_rate must be a finite number above 0, got {playback_rate}")
-        if playback_rate != 1.0 and policy.spec.action_kinds is None:
-            raise InvalidSpec(f"playback_rate {playback_rate} needs action_kinds in the policy's spec: which numbers are deltas?")
+        if playback_rate != 1.0:
+            require_action_kinds(policy.spec, playback_rate)
         if playback_rate != 1.0 and inference_delay_steps:
             raise InvalidSpec(f"playback_rate {playback_rate} with inference_delay_steps {inference_delay_steps}: choose one of them")
         self._policy = policy
@@ -68,8 +69,4 @@ class PlaybackController(Controller):
 
     def _actions(self, episode: int, chunk: ActionChunk) -> NDArray[np.float32]:
         actions = self._queues[episode].window(chunk, self._horizons[episode], self._delay)
-        if self._playback_rate == 1.0:
-            return actions
-        kinds = self._policy.spec.action_kinds
-        assert kinds is not None
-        return resample_actions(actions, self._playback_rate, kinds, *self._limits)
+        return play_at_rate(actions, self._playback_rate, self._policy.spec, *self._limits)

@@ -50,7 +50,11 @@ def pool_experiments(folders: Mapping[int, Path], out: Path, targets: Sequence[T
             command=command,
             demonstrator=first["demonstrator"],
             training={str(seed): report["training"] for seed, report in reports.items()},
-            extra={"best_untrained_by_seed": {str(seed): name for seed, name in chosen.items()}},
+            extra={
+                "best_untrained_by_seed": {str(seed): name for seed, name in chosen.items()},
+                # Three seeds carry no interval over seeds, so they stand side by side.
+                "trimmed_by_seed": {str(seed): _figures(by_name[trimmed]) for seed, by_name in arms.items()},
+            },
         ),
         baseline=pooled[baseline],
         trimmed=pooled[trimmed],
@@ -65,6 +69,12 @@ def pool_experiments(folders: Mapping[int, Path], out: Path, targets: Sequence[T
     save_headline_plot(report, out / "headline.png")
     render_report(report, out)
     return report
+
+
+def _figures(arm: EfficiencyReport) -> dict[str, Any]:
+    """Returns an arm's figures without its episodes."""
+    figures = {key: value for key, value in arm.to_json().items() if key != "episodes"}
+    return {**figures, "num_replans_mean_success": arm.num_replans_mean_success}
 
 
 def _pool(name: str, arms: Mapping[int, EfficiencyReport]) -> EfficiencyReport:

@@ -76,12 +76,13 @@ class ChunkRunner:
         self.steps = 0
         self.steps_to_success = 0  # 0: not yet
 
-    def run(self, actions: NDArray[Any], execute_horizon: int) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+    def run(self, actions: NDArray[Any], execute_horizon: int, playback_rate: float = 1.0) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Runs the first actions of a chunk, up to `execute_horizon` and exactly to the end of the episode.
 
         Args:
-            actions: checked actions in the environment's dtype, at least (execute_horizon, action_dim).
-            execute_horizon: most actions to run [steps].
+            actions: checked actions in the environment's dtype, (n, action_dim).
+            execute_horizon: most actions to run; of a window that was resampled, how many actions of the chunk it plays [steps].
+            playback_rate: of the window, for the record.
 
         Returns:
             As `Env.step`: the last observation, the sum of gamma^k r_k, and the last info with what `ExecuteChunk` documents.
@@ -107,6 +108,7 @@ class ChunkRunner:
         info["chunk"] = {
             "executed_steps": executed,
             "execute_horizon": execute_horizon,
+            "playback_rate": playback_rate,
             "chunk_size": self._chunk_size,
             "rewards": rewards.view(PaddedRewards),
             "steps_to_success": self.steps_to_success,

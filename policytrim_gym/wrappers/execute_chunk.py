@@ -28,7 +28,7 @@ class ExecuteChunk(gym.Wrapper[Any, NDArray[Any], Any, NDArray[Any]], RecordCons
     `info` is the last step's, with `info["chunk"]`:
 
     - `executed_steps`: actions that ran in this call.
-    - `execute_horizon`, `chunk_size`: as set for this episode.
+    - `execute_horizon`, `chunk_size`: as set for this episode; `playback_rate`: 1 here, `ControlHorizon` may choose another.
     - `rewards`: reward of each action, (chunk_size,), NaN for those that did not run.
     - `steps_to_success`: physical steps of the episode until the first success, 1-based; 0 while there was none.
 
