@@ -62,11 +62,32 @@ def step_saving_reward(success: ArrayLike, steps: ArrayLike, base_steps: ArrayLi
     >>> step_saving_reward([True, True, False], [70, 200, 10], base_steps=140).tolist()
     [0.4, 0.0, 0.0]
     """
-    base = np.asarray(base_steps, dtype=np.float64)
-    if not (np.isfinite(base) & (base > 0)).all():
-        raise InvalidConfig(f"base_steps must be finite and above 0, got {base_steps!r}")
-    done, steps_done = _successful_steps(success, steps)
-    return np.where(done, _weight("kappa", kappa) * np.maximum(0.0, base - steps_done) / base, 0.0)
+    return _weight("kappa", kappa) * _share_saved(success, steps, "steps", base_steps)
+
+
+def call_saving_reward(success: ArrayLike, num_replans: ArrayLike, base_calls: ArrayLike, kappa_calls: float = 0.8) -> Float64Array:
+    """Rewards a success for the model calls that it saved: 1[success] * kappa_calls * max(0, N_base - N) / N_base.
+
+    Ours, not in the paper, whose horizon reward h / H asks for longer windows instead. It says the same where the horizon is constant
+    (N = ceil(S / h)); a controller that chooses a horizon at every call should be paid for what calls cost.
+
+    Args:
+        success: whether each rollout succeeded, (..., group_size).
+        num_replans: N, calls up to the first success, (..., group_size); what failures hold is ignored, NaN included.
+        base_calls: N_base, from where on a call counts as saved; a number, or one for each group as (..., 1).
+        kappa_calls: weight, at least 0.
+
+    Returns:
+        (..., group_size).
+
+    Raises:
+        InvalidRollout: a success without a finite, positive number of calls.
+        InvalidConfig: `base_calls` not above 0, or a negative or non-finite weight.
+
+    >>> call_saving_reward([True, True, False], [5, 12, 1], base_calls=10).tolist()
+    [0.4, 0.0, 0.0]
+    """
+    return _weight("kappa_calls", kappa_calls) * _share_saved(success, num_replans, "calls", base_calls)
 
 
 def stability_penalty(
@@ -104,7 +125,7 @@ def stability_penalty(
         raise InvalidConfig(f"sigma_floor must be finite and above 0 steps, got {sigma_floor}")
     if mode not in get_args(PenaltyMode):
         raise InvalidConfig(f"mode must be one of {get_args(PenaltyMode)}, got {mode!r}")
-    done, steps_done = _successful_steps(success, steps)
+    done, steps_done = _successful_counts(success, steps, "steps")
     if done.ndim == 0:
         raise InvalidRollout("success and steps need a group axis, got two scalars")
     count = np.maximum(1, done.sum(axis=-1, keepdims=True))
@@ -152,14 +173,23 @@ def _succeeded(success: ArrayLike) -> NDArray[np.bool_]:
     return array.astype(bool)
 
 
-def _successful_steps(success: ArrayLike, steps: ArrayLike) -> tuple[NDArray[np.bool_], Float64Array]:
-    """Returns success and steps in one shape, with 0 for the steps of failures."""
-    done, counts = _succeeded(success), np.asarray(steps, dtype=np.float64)
+def _share_saved(success: ArrayLike, counts: ArrayLike, noun: str, base: ArrayLike) -> Float64Array:
+    """Returns 1[success] * max(0, base - count) / base."""
+    base_count = np.asarray(base, dtype=np.float64)
+    if not (np.isfinite(base_count) & (base_count > 0)).all():
+        raise InvalidConfig(f"base_{noun} must be finite and above 0, got {base!r}")
+    done, used = _successful_counts(success, counts, noun)
+    return np.where(done, np.maximum(0.0, base_count - used) / base_count, 0.0)
+
+
+def _successful_counts(success: ArrayLike, values: ArrayLike, noun: str) -> tuple[NDArray[np.bool_], Float64Array]:
+    """Returns success and counts in one shape, with 0 for the counts of failures."""
+    done, counts = _succeeded(success), np.asarray(values, dtype=np.float64)
     if done.shape != counts.shape:
-        raise InvalidRollout(f"success and steps must have one shape, got {done.shape} and {counts.shape}")
+        raise InvalidRollout(f"success and {noun} must have one shape, got {done.shape} and {counts.shape}")
     wrong = done & ~(np.isfinite(counts) & (counts > 0))
     if wrong.any():
-        raise InvalidRollout(f"a success must have a finite, positive number of steps, got {counts[wrong].flat[0]}")
+        raise InvalidRollout(f"a success must have a finite, positive number of {noun}, got {counts[wrong].flat[0]}")
     return done, np.where(done, counts, 0.0)
 
 

@@ -12,7 +12,7 @@ from policytrim_gym.errors import InvalidConfig, InvalidHorizon
 from policytrim_gym.rewards import stage1_returns, stage2_returns
 from policytrim_gym.wrappers.control_horizon import ControlHorizon
 from policytrim_gym.wrappers.execute_chunk import ExecuteChunk
-from policytrim_gym.wrappers.trim_reward import ApplyTrimReward, TrimReward
+from policytrim_gym.wrappers.trim_reward import ApplyTrimReward, TrimReward, TrimRewardHistory, TrimRewardMeter
 
 CHUNK = np.zeros((4, 2))
 
@@ -146,3 +146,38 @@ def test_spec_round_trip_keeps_the_reward() -> None:
 def test_an_impossible_horizon_is_refused() -> None:
     with pytest.raises(InvalidHorizon):
         TrimReward().episode_return(True, 10, 5, 4)
+
+
+def test_saved_calls_are_paid_beside_saved_steps() -> None:
+    reward = TrimReward(beta=0.0, lam=0.0, base_calls=10.0, kappa_calls=0.5)
+    assert reward.episode_return(True, 90, 8, 16, num_replans=4) == pytest.approx(1 + 0.5 * 0.6)
+    assert reward.episode_return(True, 90, 8, 16, num_replans=30) == 1.0
+    assert reward.episode_return(False, 90, 8, 16, num_replans=1) == 0.0
+
+
+def test_each_task_has_its_own_base_and_an_unknown_task_is_named() -> None:
+    history = TrimRewardHistory(TrimReward(base_steps={"reach": 100.0, "peg": 400.0}))
+    meter = TrimRewardMeter(history)
+    chunk = {"execute_horizon": 8, "steps_to_success": 50, "chunk_size": 8}
+    for task, saved in {"reach": 0.5, "peg": 350 / 400}.items():
+        meter.start_episode({"task": task})
+        assert meter.step(chunk, ended=True) == pytest.approx(1 + 1 + 0.8 * saved)
+    meter.start_episode({"task": "push"})
+    with pytest.raises(InvalidConfig, match='no entry for the task "push"'):
+        meter.step(chunk, ended=True)
+
+
+def test_a_running_base_is_the_mean_of_what_came_before() -> None:
+    """An initial state that was never solved leans on its task; an episode never enters its own base."""
+    history = TrimRewardHistory(TrimReward(base_steps="running", base_calls="running"))
+    assert history.base(("reach", 0), "steps") is None
+    history.record(("reach", 0), 100, 4)
+    history.record(("reach", 1), 50, 2)
+    assert history.base(("reach", 0), "steps") == pytest.approx(130)
+    assert history.base(("reach", 9), "calls") == pytest.approx(1.3 * 3)
+    meter = TrimRewardMeter(TrimRewardHistory(TrimReward(beta=0.0, lam=0.0, base_steps="running")))
+    returns = []
+    for steps in (100, 65, 65):
+        meter.start_episode({"task": "reach", "initial_state": 0})
+        returns.append(meter.step({"execute_horizon": 8, "steps_to_success": steps, "chunk_size": 8}, ended=True))
+    assert returns == pytest.approx([1.0, 1 + 0.8 * 0.5, 1 + 0.8 * (1 - 65 / (1.3 * 82.5))])

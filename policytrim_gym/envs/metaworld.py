@@ -108,6 +108,11 @@ class MetaWorldEnv(gym.Env[dict[str, Any], NDArray[np.float32]]):
         return INSTRUCTIONS[self.initial_state.task if self.initial_state else self.tasks[0]]
 
     @property
+    def instructions(self) -> tuple[str, ...]:
+        """The sentences of all tasks, in their order."""
+        return tuple(INSTRUCTIONS[task] for task in self.tasks)
+
+    @property
     def simulation(self) -> Any:
         """Meta-World's own environment of the present task, for experts and tests."""
         if self._simulation is None:

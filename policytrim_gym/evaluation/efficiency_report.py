@@ -40,6 +40,7 @@ class EfficiencyReport:
         inference_s_mean: of which in the policy [s]; None when a record does not say.
         episodes: the records, (num_episodes,).
         training_seeds: of the policy behind each episode, (num_episodes,), where several are pooled; None otherwise.
+        selector: name of who chose the horizon of each chunk; `execute_horizon` is the longest that it may choose then. None: fixed.
 
     >>> arm = EfficiencyReport.from_rollouts(
     ...     "stock", [RolloutRecord(True, 20, 3, (8, 8, 4), 20 / 96, 0.5, task="reach", initial_state=0)], execute_horizon=8, chunk_size=32
@@ -63,6 +64,7 @@ class EfficiencyReport:
     inference_s_mean: float | None
     episodes: tuple[RolloutRecord, ...]
     training_seeds: tuple[int, ...] | None = None
+    selector: str | None = None
 
     @classmethod
     def from_rollouts(
@@ -75,6 +77,7 @@ class EfficiencyReport:
         playback_rate: float = 1.0,
         inference_delay_steps: int = 0,
         training_seeds: Sequence[int] | None = None,
+        selector: str | None = None,
     ) -> EfficiencyReport:
         """Sums up the rollouts of one setting.
 
@@ -110,6 +113,7 @@ class EfficiencyReport:
             inference_s_mean=_mean([record.inference_s for record in records]),
             episodes=tuple(records),
             training_seeds=None if training_seeds is None else tuple(int(seed) for seed in training_seeds),
+            selector=selector,
         )
 
     @property
@@ -174,7 +178,7 @@ class EfficiencyReport:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Returns one arm of report.json; `training_seeds` is left out unless several policies are pooled."""
+        """Returns one arm of report.json; `training_seeds` is left out unless several policies are pooled, `selector` unless one chose."""
         values = {item.name: getattr(self, item.name) for item in fields(self)}
         values["success_rate_ci95"] = list(self.success_rate_ci95)
         values["episodes"] = [record.to_json() for record in self.episodes]
@@ -182,6 +186,8 @@ class EfficiencyReport:
             del values["training_seeds"]
         else:
             values["training_seeds"] = list(self.training_seeds)
+        if self.selector is None:
+            del values["selector"]
         return values
 
     @classmethod
@@ -227,6 +233,7 @@ def pool_arms(name: str, arms: Mapping[int, EfficiencyReport]) -> EfficiencyRepo
         playback_rate=playback_rate,
         inference_delay_steps=delay,
         training_seeds=[seed for seed, arm in arms.items() for _ in arm.episodes],
+        selector=next(iter(arms.values())).selector,
     )
 
 

@@ -14,12 +14,15 @@ from policytrim_gym.errors import InitialStateOutOfRange, InvalidConfig, Invalid
 from policytrim_gym.evaluation.efficiency_report import EfficiencyReport
 from policytrim_gym.evaluation.ensembling_controller import EnsemblingController
 from policytrim_gym.evaluation.playback import PlaybackController
+from policytrim_gym.evaluation.selector_controller import SelectorController
 from policytrim_gym.policy import ChunkPolicy
 from policytrim_gym.queue import check_delay
 from policytrim_gym.rollouts.collector import Rollout, RolloutCollector
 from policytrim_gym.rollouts.controller import Controller
 from policytrim_gym.rollouts.env_factory import EnvFactory, EnvLike
 from policytrim_gym.rollouts.episode import EpisodeRequest
+from policytrim_gym.selectors.selector import HorizonSelector
+from policytrim_gym.wrappers.chunk_runner import time_limit
 
 SPLIT_SEEDS = {"train": 1_000_000, "validation": 2_000_000, "test": 0}
 """Added to the seed where an environment knows no initial states, so that a choice and the final table still see other episodes."""
@@ -46,6 +49,7 @@ class Evaluator:
         self.has_initial_states = hasattr(probe.unwrapped, "initial_state")
         if not isinstance(probe.action_space, Box):
             raise InvalidSpec(f"a chunked policy needs continuous actions (Box), {probe.spec or probe} has {probe.action_space}")
+        self.max_episode_steps = time_limit(probe, None)
         self.action_low, self.action_high = probe.action_space.low, probe.action_space.high
         probe.close()
 
@@ -61,6 +65,7 @@ class Evaluator:
         inference_delay_steps: int = 0,
         playback_rate: float = 1.0,
         ensemble: bool = False,
+        selector: HorizonSelector | None = None,
         on_episode: OnEpisode | None = None,
     ) -> EfficiencyReport:
         """Rolls the policy out and returns one arm.
@@ -75,6 +80,7 @@ class Evaluator:
             inference_delay_steps: d; the first d steps of each window come from the previous chunk.
             playback_rate: above 1 the window is resampled into fewer steps.
             ensemble: whether overlapping chunks are averaged.
+            selector: who chooses the horizon and playback rate of each chunk; then `execute_horizon` is only the arm's nominal one.
             on_episode: called with each finished rollout.
 
         Raises:
@@ -88,7 +94,13 @@ class Evaluator:
                 f"the policy's action_dim is {policy.spec.action_dim}, the environment's actions have shape {self.action_low.shape}"
             )
         controller: Controller
-        if ensemble:
+        if selector is not None:
+            if playback_rate != 1.0 or ensemble:
+                raise InvalidConfig("a selector chooses the playback rate itself, and goes without temporal ensembling")
+            controller = SelectorController(
+                policy, selector, self.max_episode_steps, inference_delay_steps, self.action_low, self.action_high
+            )
+        elif ensemble:
             if playback_rate != 1.0 or inference_delay_steps:
                 raise InvalidConfig("temporal ensembling goes with playback_rate 1 and no inference delay")
             controller = EnsemblingController(policy)
@@ -97,6 +109,8 @@ class Evaluator:
         requests = self.requests(execute_horizon, states_per_task, split, seed)
         policy.reset(seed=seed)  # once: its episodes are interleaved
         rollouts = self.collector.collect(requests, controller, on_episode)
+        if name is None and selector is not None:
+            name = selector.name + (f" delay {inference_delay_steps}" if inference_delay_steps else "")
         return EfficiencyReport.from_rollouts(
             name or arm_name(execute_horizon, playback_rate, inference_delay_steps, ensemble),
             [rollout.record(chunk_size) for rollout in rollouts],
@@ -104,6 +118,7 @@ class Evaluator:
             chunk_size=chunk_size,
             playback_rate=playback_rate,
             inference_delay_steps=inference_delay_steps,
+            selector=None if selector is None else selector.name,
         )
 
     def requests(self, execute_horizon: int, states_per_task: int, split: str, seed: int, **more: Any) -> list[EpisodeRequest]:
@@ -173,6 +188,7 @@ def evaluate_policy(
     *,
     split: str = "test",
     num_workers: int = 2,
+    selector: HorizonSelector | None = None,
     on_episode: OnEpisode | None = None,
 ) -> EfficiencyReport:
     """Evaluates a policy and returns one arm of report.json.
@@ -187,6 +203,7 @@ def evaluate_policy(
         playback_rate: above 1 windows are resampled into fewer steps.
         split: which initial states, where the environment has them.
         num_workers: rollout processes; 0 uses this one.
+        selector: who chooses the horizon of each chunk; then `execute_horizon` stays None.
         on_episode: called with each finished rollout.
 
     Raises:
@@ -197,13 +214,17 @@ def evaluate_policy(
         num_tasks = len(evaluator.tasks)
         if num_episodes < 1 or num_episodes % num_tasks:
             raise InvalidConfig(f"num_episodes must be a positive multiple of the {num_tasks} tasks, got {num_episodes}")
+        if execute_horizon is not None and selector is not None:
+            raise InvalidConfig(f"give execute_horizon or a selector, got {execute_horizon} and {selector.name}")
+        nominal = policy.spec.horizon if selector is None else selector.longest_horizon
         return evaluator.evaluate(
             policy,
-            policy.spec.horizon if execute_horizon is None else execute_horizon,
+            nominal if execute_horizon is None else execute_horizon,
             num_episodes // num_tasks,
             split=split,
             seed=seed,
             inference_delay_steps=inference_delay_steps,
             playback_rate=playback_rate,
+            selector=selector,
             on_episode=on_episode,
         )

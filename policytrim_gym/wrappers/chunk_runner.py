@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from policytrim_gym.errors import InvalidConfig, InvalidSpec
 from policytrim_gym.metrics import is_success
 
+FALLBACK_TIME_LIMIT_STEPS = 1000
+
 SuccessFunction = Callable[[Mapping[str, Any]], bool]
 """Says from an environment's info whether the task is done."""
 
@@ -121,3 +123,11 @@ def require_chunks(wrapper: gym.Wrapper[Any, Any, Any, Any]) -> int:
     if not wrapper.env.has_wrapper_attr("chunk_size"):
         raise InvalidConfig(f"{type(wrapper).__name__} must go around ExecuteChunk or ControlHorizon, got {wrapper.env}")
     return int(wrapper.env.get_wrapper_attr("chunk_size"))
+
+
+def time_limit(env: gym.Env[Any, Any], max_episode_steps: int | None) -> int:
+    """Returns the time limit that progress refers to: the given one, the environment's, else 1000 [steps]."""
+    if max_episode_steps is not None and max_episode_steps < 1:
+        raise InvalidConfig(f"max_episode_steps must be at least 1 or None, got {max_episode_steps}")
+    limit = max_episode_steps or (env.spec and env.spec.max_episode_steps) or getattr(env.unwrapped, "max_episode_steps", None)
+    return limit or FALLBACK_TIME_LIMIT_STEPS

@@ -12,15 +12,13 @@ from gymnasium.spaces import Box, Discrete
 from gymnasium.utils import RecordConstructorArgs
 
 from policytrim_gym.chunk import ActionChunk
-from policytrim_gym.errors import InvalidChunk, InvalidConfig, InvalidSpec
+from policytrim_gym.errors import InvalidChunk, InvalidSpec
 from policytrim_gym.policy import ChunkPolicy
 from policytrim_gym.replan import HorizonChoice, HorizonMenu, ReplanContext, play_at_rate
 from policytrim_gym.spec import PolicySpec
-from policytrim_gym.wrappers.chunk_runner import ChunkRunner, SuccessFunction
+from policytrim_gym.wrappers.chunk_runner import ChunkRunner, SuccessFunction, time_limit
 from policytrim_gym.wrappers.horizon_observation import HorizonObservation, ObservationLayout
-from policytrim_gym.wrappers.trim_reward import TrimReward, TrimRewardMeter, as_trim_reward
-
-FALLBACK_TIME_LIMIT_STEPS = 1000
+from policytrim_gym.wrappers.trim_reward import TrimReward, TrimRewardHistory, TrimRewardMeter, as_trim_reward
 
 
 class ControlHorizon(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
@@ -105,7 +103,7 @@ class ControlHorizon(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         self._runner = ChunkRunner(env, spec.chunk_size, gamma, stop_on_success, success)
         if env.action_space.shape != (spec.action_dim,):
             raise InvalidSpec(f"the policy gives actions of {spec.action_dim} numbers, but the environment takes {env.action_space.shape}")
-        self._meter = None if reward is None else TrimRewardMeter(as_trim_reward(reward))
+        self._meter = None if reward is None else TrimRewardMeter(TrimRewardHistory(as_trim_reward(reward)))
         self._layout = HorizonObservation(
             env.observation_space, (spec.chunk_size, spec.action_dim), observation, self.menu.horizons, instructions
         )
@@ -176,13 +174,6 @@ def check_chunk(chunk: ActionChunk, spec: PolicySpec) -> None:
     """Raises InvalidChunk when a policy's chunk has another shape than its spec promises."""
     if chunk.actions.shape != (spec.chunk_size, spec.action_dim):
         raise InvalidChunk(f"the policy's spec promises chunks of {(spec.chunk_size, spec.action_dim)}, got {chunk.actions.shape}")
-
-
-def time_limit(env: gym.Env[Any, Any], max_episode_steps: int | None) -> int:
-    """Returns the time limit that progress refers to: the given one, the environment's, else 1000 [steps]."""
-    if max_episode_steps is not None and max_episode_steps < 1:
-        raise InvalidConfig(f"max_episode_steps must be at least 1 or None, got {max_episode_steps}")
-    return max_episode_steps or (env.spec and env.spec.max_episode_steps) or FALLBACK_TIME_LIMIT_STEPS
 
 
 class PolicyReference:

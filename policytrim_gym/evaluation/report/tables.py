@@ -41,8 +41,8 @@ class ArmRow:
         """Returns the formatted cells by their column."""
         arm = self.arm
         return {
-            "h": str(arm.execute_horizon),
-            "playback": f"x{arm.playback_rate:g}",
+            "h": str(arm.execute_horizon) if arm.selector is None else f"≤{arm.execute_horizon}",
+            "playback": f"x{arm.playback_rate:g}" if arm.selector is None else "chosen",
             "delay": str(arm.inference_delay_steps),
             "success": f"{percent(arm.success_rate)} {interval_words(arm.success_rate_ci95)}",
             "calls": number(arm.num_replans_mean_success),
