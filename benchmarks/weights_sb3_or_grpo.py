@@ -56,6 +56,7 @@ class PPOSettings:
         envs_per_task: environments of each task.
         n_steps: calls of each environment in one iteration; with two environments of six tasks, about as many episodes as TrimGRPO's 48.
         batch_size, n_epochs: of each update.
+        learning_rate, final_learning_rate: of actor and critic, linear between.
         action_std: spread of each action, fixed [action units].
     """
 
@@ -63,6 +64,8 @@ class PPOSettings:
     n_steps: int = 24
     batch_size: int = 144
     n_epochs: int = 4
+    learning_rate: float = 1e-4
+    final_learning_rate: float = 1e-5
     action_std: float = 0.1
 
 
@@ -97,9 +100,10 @@ class Cost:
 class KeepBest(BaseCallback):
     """Ends after the budget of physical steps and, as TrimGRPO does, validates from time to time and keeps the best weights."""
 
-    def __init__(self, subject: Subject, evaluator: Evaluator) -> None:
+    def __init__(self, subject: Subject, settings: PPOSettings, evaluator: Evaluator) -> None:
         super().__init__()
         self._subject = subject
+        self._settings = settings
         self._evaluator = evaluator
         self._score: tuple[float, float] | None = None
         self._num_validations = 0
@@ -110,7 +114,7 @@ class KeepBest(BaseCallback):
     def learning_rate(self, _: float) -> float:
         """Falls as TrimGRPO's does; SB3 offers its progress in calls, of which it does not know how many there will be."""
         progress = min(1.0, self.samples / self._subject.timesteps)
-        return (1 - progress) * self._subject.trim.learning_rate + progress * self._subject.trim.final_learning_rate
+        return (1 - progress) * self._settings.learning_rate + progress * self._settings.final_learning_rate
 
     def _on_step(self) -> bool:
         self.samples += sum(info["chunk"]["executed_steps"] for info in self.locals["infos"])
@@ -144,7 +148,7 @@ def train_ppo(subject: Subject, settings: PPOSettings) -> tuple[StatePolicy, Cos
     ]
     envs = DummyVecEnv(makers)
     with Evaluator(subject.factory, num_workers=0) as evaluator:
-        keeper = KeepBest(subject, evaluator)
+        keeper = KeepBest(subject, settings, evaluator)
         model = PPO(
             ChunkActorCriticPolicy,
             envs,
