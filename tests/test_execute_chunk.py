@@ -13,7 +13,7 @@ from scripted_envs import CountingEnv, register_counting_env
 from stable_baselines3.common.env_checker import check_env as check_sb3_env
 
 from policytrim_gym.errors import InvalidChunk, InvalidConfig, InvalidHorizon, InvalidSpec
-from policytrim_gym.wrappers.execute_chunk import ExecuteChunk
+from policytrim_gym.wrappers.execute_chunk import ChunkWindow, ExecuteChunk
 
 H = 4
 
@@ -250,3 +250,43 @@ def test_vector_of_wrappers_equals_wrappers_one_by_one(vector, mode: AutoresetMo
                 np.testing.assert_array_equal(infos["chunk"]["rewards"][i], info["chunk"]["rewards"])
                 assert infos["chunk"]["executed_steps"][i] == info["chunk"]["executed_steps"]
     envs.close()
+
+
+@pytest.mark.parametrize("length", [1, 3, 4])
+def test_a_window_is_the_chunk_at_its_own_horizon(length: int) -> None:
+    ours, theirs = make(horizon=2), make()
+    ours.reset(), theirs.reset(options={"execute_horizon": length})
+    window, whole = ours.step(ChunkWindow(chunk(7)[:length], length)), theirs.step(chunk(7))
+    np.testing.assert_equal(window, whole)
+    np.testing.assert_array_equal(ours.unwrapped.actions, theirs.unwrapped.actions)
+    assert ours.step(chunk())[-1]["chunk"]["execute_horizon"] == 2  # the episode's own horizon is as it was
+
+
+def test_a_resampled_window_says_what_it_plays() -> None:
+    env = make()
+    env.reset()
+    record = env.step(ChunkWindow(chunk()[:2], 4, playback_rate=2.0))[-1]["chunk"]
+    assert (record["executed_steps"], record["execute_horizon"], record["playback_rate"]) == (2, 4, 2.0)
+
+
+@pytest.mark.parametrize(
+    ("window", "error", "message"),
+    [
+        (ChunkWindow(chunk(), 5), InvalidHorizon, r"1\.\.4.*got 5"),
+        (ChunkWindow(chunk(), 3), InvalidChunk, r"1\.\.3 .*got \(4, 2\)"),
+        (ChunkWindow(chunk()[:, :1], 4), InvalidChunk, r"got \(4, 1\)"),
+        (ChunkWindow(chunk()[:0], 1), InvalidChunk, r"\(0, 2\)"),
+        (ChunkWindow(np.full((1, 2), np.nan), 1), InvalidChunk, "nan"),
+    ],
+)
+def test_a_window_that_cannot_run_is_refused_before_anything_runs(window: ChunkWindow, error: type, message: str) -> None:
+    env = make()
+    env.reset()
+    with pytest.raises(error, match=message):
+        env.step(window)
+    assert env.unwrapped.actions == []
+
+
+def test_the_time_limit_is_the_environments() -> None:
+    assert ExecuteChunk(gym.make("Pendulum-v1", max_episode_steps=7), H).time_limit_steps == 7
+    assert make().time_limit_steps == 1000

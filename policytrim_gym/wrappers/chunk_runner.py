@@ -125,9 +125,18 @@ def require_chunks(wrapper: gym.Wrapper[Any, Any, Any, Any]) -> int:
     return int(wrapper.env.get_wrapper_attr("chunk_size"))
 
 
-def time_limit(env: gym.Env[Any, Any], max_episode_steps: int | None) -> int:
-    """Returns the time limit that progress refers to: the given one, the environment's, else 1000 [steps]."""
+def check_time_limit(max_episode_steps: int | None) -> int | None:
+    """Returns the time limit, or raises InvalidConfig when it is below 1 [steps]."""
     if max_episode_steps is not None and max_episode_steps < 1:
         raise InvalidConfig(f"max_episode_steps must be at least 1 or None, got {max_episode_steps}")
-    limit = max_episode_steps or (env.spec and env.spec.max_episode_steps) or getattr(env.unwrapped, "max_episode_steps", None)
+    return max_episode_steps
+
+
+def time_limit(env: gym.Env[Any, Any], max_episode_steps: int | None) -> int:
+    """Returns the time limit that progress refers to: the given one, the environment's, else 1000 [steps]."""
+    limit = (
+        check_time_limit(max_episode_steps)
+        or (env.spec and env.spec.max_episode_steps)
+        or getattr(env.unwrapped, "max_episode_steps", None)
+    )
     return limit or FALLBACK_TIME_LIMIT_STEPS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import gymnasium as gym
@@ -12,7 +13,27 @@ from numpy.typing import ArrayLike, NDArray
 
 from policytrim_gym.chunk import ActionChunk, check_horizon
 from policytrim_gym.errors import InvalidChunk
-from policytrim_gym.wrappers.chunk_runner import ChunkRunner, SuccessFunction
+from policytrim_gym.wrappers.chunk_runner import ChunkRunner, SuccessFunction, time_limit
+
+
+@dataclass(frozen=True, eq=False)
+class ChunkWindow:
+    """What shall run of a chunk: an action of `ExecuteChunk` for a caller who chooses horizon and playback rate call by call.
+
+    Args:
+        actions: to run one after another, (n, action_dim); n is below execute_horizon where they were resampled.
+        execute_horizon: how many actions of the chunk they play, n..chunk_size [steps].
+        playback_rate: at which they play, for the record.
+
+    >>> env = ExecuteChunk(gym.make("Pendulum-v1"), chunk_size=4)
+    >>> _ = env.reset(seed=0)
+    >>> env.step(ChunkWindow(np.zeros((2, 1)), execute_horizon=3, playback_rate=1.5))[-1]["chunk"]["executed_steps"]
+    2
+    """
+
+    actions: NDArray[Any]
+    execute_horizon: int
+    playback_rate: float = 1.0
 
 
 class ExecuteChunk(gym.Wrapper[Any, NDArray[Any], Any, NDArray[Any]], RecordConstructorArgs):
@@ -93,17 +114,34 @@ class ExecuteChunk(gym.Wrapper[Any, NDArray[Any], Any, NDArray[Any]], RecordCons
         self._runner.start_episode()
         return observation, info
 
-    def step(self, action: ArrayLike) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+    @property
+    def time_limit_steps(self) -> int:
+        """Time limit of the environment, 1000 where it names none; a vector of environments asks for it across processes [steps]."""
+        return time_limit(self.env, None)
+
+    def step(self, action: ArrayLike | ChunkWindow) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Runs the chunk's first actions.
 
         Args:
-            action: a chunk, (chunk_size, action_dim). Values outside the action space are the environment's to cut.
+            action: a chunk, (chunk_size, action_dim), or a `ChunkWindow` that brings its own horizon. Values outside the action space
+                are the environment's to cut.
 
         Raises:
             InvalidChunk: another shape, or not finite; no action has run then.
+            InvalidHorizon: a window's horizon is outside 1..chunk_size.
         """
+        if isinstance(action, ChunkWindow):
+            return self._run_window(action)
         shape = self.action_space.shape
         got = ActionChunk(action).actions.shape  # type: ignore[arg-type]
         if got != shape:
             raise InvalidChunk(f"an action must be a chunk of shape {shape} (chunk_size, action_dim), got {got}")
         return self._runner.run(np.array(action, dtype=self.action_space.dtype), self.execute_horizon)
+
+    def _run_window(self, window: ChunkWindow) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        horizon = check_horizon(window.execute_horizon, self.chunk_size)
+        length, action_dim = ActionChunk(window.actions).actions.shape
+        if length > horizon or (self.chunk_size, action_dim) != self.action_space.shape:
+            expected = f"1..{horizon} (execute_horizon) actions of a chunk of shape {self.action_space.shape} (chunk_size, action_dim)"
+            raise InvalidChunk(f"a window must hold {expected}, got {(length, action_dim)}")
+        return self._runner.run(np.array(window.actions, dtype=self.action_space.dtype), horizon, window.playback_rate)
