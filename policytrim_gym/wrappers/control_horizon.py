@@ -96,7 +96,7 @@ class ControlHorizon(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
             instructions=tuple(instructions),
         )
         gym.Wrapper.__init__(self, env)
-        self.policy = _resolved(policy)
+        self.policy = resolve_policy(policy)
         spec = self.policy.spec
         self.chunk_size = spec.chunk_size
         self.menu = HorizonMenu(horizons, playback_rates, spec)
@@ -150,15 +150,18 @@ class ControlHorizon(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
             self._context = context
         return self._layout.build(context), reward, terminated, truncated, info
 
+    @property
+    def observation_layout(self) -> HorizonObservation:
+        """What builds the observations; a learned selector builds them in the same way."""
+        return self._layout
+
     def unpack_action(self, action: int | np.integer[Any]) -> HorizonChoice:
         """Returns the horizon and the playback rate that an action stands for; raises InvalidHorizon for another action."""
         return self.menu.unpack(action)
 
     def _replan(self, observation: Any, previous: ActionChunk | None, consumed_steps: int, ask: bool = True) -> ReplanContext:
         """Asks the policy, and returns everything that the next choice may depend on."""
-        features = dict(self._layout.features(observation))
-        if self._instruction is not None:
-            features["instruction"] = self._instruction
+        features = self._layout.features(observation, self._instruction)
         chunk = self._predict(features) if ask else None
         return ReplanContext(features, chunk, previous, consumed_steps, min(1.0, self._runner.steps / self._limit))
 
@@ -201,7 +204,8 @@ class PolicyReference:
         raise InvalidSpec("a live policy cannot leave its process inside an environment spec: give ControlHorizon the policy's URI instead")
 
 
-def _resolved(policy: ChunkPolicy | PolicyReference | str) -> ChunkPolicy:
+def resolve_policy(policy: ChunkPolicy | PolicyReference | str) -> ChunkPolicy:
+    """Returns the live policy that is meant; raises InvalidSpec for anything but a ChunkPolicy, a reference to one or a URI."""
     if isinstance(policy, PolicyReference):
         policy = policy.policy
     if isinstance(policy, str):

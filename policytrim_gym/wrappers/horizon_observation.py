@@ -86,9 +86,10 @@ class HorizonObservation:
             low, high = (np.concatenate([np.ravel(getattr(part, side)) for part in parts]) for side in ("low", "high"))
             self.space = Box(low.astype(np.float32), high.astype(np.float32), dtype=np.float32)
 
-    def features(self, observation: Any) -> Mapping[str, Any]:
-        """Returns the environment's observation as a flat mapping, as a policy takes it."""
-        return observation if self._is_mapping else {"state": observation}
+    def features(self, observation: Any, instruction: str | None) -> Mapping[str, Any]:
+        """Returns the environment's observation as a flat mapping with the instruction, as a policy takes it."""
+        features = observation if self._is_mapping else {"state": observation}
+        return features if instruction is None else {**features, "instruction": instruction}
 
     def build(self, context: ReplanContext) -> Any:
         """Returns the observation for the controller; after a terminal step, where there is no chunk, it reads zero."""
