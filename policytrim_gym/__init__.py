@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from policytrim_gym.wrappers.record_chunk_statistics import RecordChunkStatistics as RecordChunkStatistics
     from policytrim_gym.wrappers.trim_reward import ApplyTrimReward as ApplyTrimReward
     from policytrim_gym.wrappers.trim_reward import TrimReward as TrimReward
+    from policytrim_gym.wrappers.vec_control_horizon import VecControlHorizon as VecControlHorizon
 
 # What type checkers read above, for the interpreter; a test holds the two lists together.
 _MODULE_OF = {
@@ -52,6 +53,7 @@ _MODULE_OF = {
     "TrainableChunkPolicy": "policy",
     "TrimGRPO": "training.grpo",
     "TrimReward": "wrappers.trim_reward",
+    "VecControlHorizon": "wrappers.vec_control_horizon",
     "evaluate_policy": "evaluation.evaluate",
     "group_advantages": "advantages",
     "load_policy": "policies.loading",
