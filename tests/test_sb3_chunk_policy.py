@@ -131,6 +131,20 @@ def test_a_better_half_becomes_likelier() -> None:
     assert change[advantages > 0].mean() > 0 > change[advantages < 0].mean()
 
 
+@pytest.mark.parametrize("factor", [0.1, 1.0, 10.0])
+def test_the_critic_learns_at_its_multiple_of_the_scheduled_rate(factor: float) -> None:
+    """Adam's first step moves a weight by its learning rate, whatever the gradient."""
+    base = slow_policy()
+    model = line_ppo(base, n_epochs=1, batch_size=64, learning_rate=1e-3)
+    model.policy_kwargs["critic_lr_factor"] = factor
+    model._setup_model()
+    before = {name: value.clone() for name, value in model.policy.state_dict().items()}
+    model.learn(64)
+    moved = {name: (value - before[name]).abs().max().item() for name, value in model.policy.state_dict().items()}
+    assert moved["mlp_extractor.actor.head.weight"] == pytest.approx(1e-3, rel=0.05)
+    assert moved["mlp_extractor.critic.head.weight"] == pytest.approx(factor * 1e-3, rel=0.05)
+
+
 def test_a_policy_goes_in_and_comes_out_the_same(tmp_path) -> None:
     base = small_state_policy()
     base.save_pretrained(str(tmp_path))
@@ -221,6 +235,8 @@ def test_what_does_not_fit_is_named() -> None:
         actor_critic(base, action_std=0)
     with pytest.raises(InvalidConfig, match="critic_size must be an integer of at least 1, got 0"):
         actor_critic(base, critic_size=0)
+    with pytest.raises(InvalidConfig, match="critic_lr_factor must be above 0, got -1"):
+        actor_critic(base, critic_lr_factor=-1)
     with pytest.raises(InvalidConfig, match="use_sde must be False"):
         actor_critic(base, use_sde=True)
     with pytest.raises(InvalidSpec, match="must be a StatePolicy or the URI of one, got int"):
