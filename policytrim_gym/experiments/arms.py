@@ -21,14 +21,23 @@ class ArmStore:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
+    def find(self, name: str) -> EfficiencyReport | None:
+        """Returns the arm called `name` from its file, or None without one."""
+        path = self._path(name)
+        if not path.exists():
+            return None
+        try:
+            return EfficiencyReport.from_json(json.loads(path.read_text(encoding="utf-8")))
+        except ValueError as error:
+            raise CorruptReport(f"{path} is not a readable arm ({error}); delete it to evaluate it again") from error
+
     def get(self, name: str, evaluate: Callable[[], EfficiencyReport]) -> EfficiencyReport:
         """Returns the arm called `name`: from its file, or evaluated now and written."""
-        path = self._folder / f"{name.replace(' ', '_').replace('=', '')}.json"
-        if path.exists():
-            try:
-                return EfficiencyReport.from_json(json.loads(path.read_text(encoding="utf-8")))
-            except ValueError as error:
-                raise CorruptReport(f"{path} is not a readable arm ({error}); delete it to evaluate it again") from error
-        arm = evaluate().renamed(name)
-        write_atomic(path, json.dumps(arm.to_json(), allow_nan=False))
+        arm = self.find(name)
+        if arm is None:
+            arm = evaluate().renamed(name)
+            write_atomic(self._path(name), json.dumps(arm.to_json(), allow_nan=False))
         return arm
+
+    def _path(self, name: str) -> Path:
+        return self._folder / f"{name.replace(' ', '_').replace('=', '')}.json"

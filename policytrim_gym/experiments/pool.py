@@ -36,10 +36,10 @@ def pool_experiments(folders: Mapping[int, Path], out: Path, targets: Sequence[T
     for seed, by_name in arms.items():
         if set(by_name) != set(names):
             raise MismatchedRollouts(f"seed {seed} has other arms than the first: {sorted(set(by_name) ^ set(names))}")
-    pooled = {name: _pool(name, {seed: arms[seed][name] for seed in arms}) for name in names}
+    pooled = {name: pool_seeds(name, {seed: arms[seed][name] for seed in arms}) for name in names}
     first = next(iter(reports.values()))
     chosen = {seed: report["best_untrained"]["name"] for seed, report in reports.items()}
-    pooled[BEST_UNTRAINED] = _pool(BEST_UNTRAINED, {seed: arms[seed][name] for seed, name in chosen.items()})
+    pooled[BEST_UNTRAINED] = pool_seeds(BEST_UNTRAINED, {seed: arms[seed][name] for seed, name in chosen.items()})
     baseline, trimmed = first["baseline"]["name"], first["trimmed"]["name"]
     margin = first["non_inferiority"]["margin"]
     report = build_report(
@@ -77,7 +77,7 @@ def _figures(arm: EfficiencyReport) -> dict[str, Any]:
     return {**figures, "num_replans_mean_success": arm.num_replans_mean_success}
 
 
-def _pool(name: str, arms: Mapping[int, EfficiencyReport]) -> EfficiencyReport:
+def pool_seeds(name: str, arms: Mapping[int, EfficiencyReport]) -> EfficiencyReport:
     """Pools an arm over the seeds. Where each seed chose its own setting, the first seed's is shown; the episodes are each seed's own."""
     first = next(iter(arms.values()))
     return pool_arms(
