@@ -78,16 +78,17 @@ def main() -> None:
     model = PPO(
         ChunkActorCriticPolicy,
         env,
-        policy_kwargs={"policy": base, "execute_horizon": options.horizon, "action_std": 0.12},
+        policy_kwargs={"policy": base, "execute_horizon": options.horizon, "action_std": 0.15},
         n_steps=32,  # calls of each environment
         batch_size=128,
-        n_epochs=4,
+        n_epochs=3,
         gamma=1.0,  # a step is one call: a discount would reward few calls, whatever they cost
         gae_lambda=1.0,
-        learning_rate=1e-4,
+        learning_rate=2e-4,
         seed=0,
         device="cpu",
     )
+    print(f"training for {options.timesteps} physical steps; the base takes {entering.steps_restricted_mean:.0f} an episode", flush=True)
     model.learn(options.timesteps, callback=StopAfterSteps(options.timesteps))
     trained = model.policy.to_chunk_policy()
     trained.save_pretrained(str(options.out / f"ppo-{options.task}"))
