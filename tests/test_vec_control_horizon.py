@@ -135,6 +135,14 @@ def test_with_one_environment_the_penalty_is_that_of_control_horizon_too(reward:
     assert_same_episodes(twin([make], policy, **kwargs), vector(single), num_calls=40)
 
 
+def test_a_resampled_window_stays_within_the_actuators_limits() -> None:
+    policy = CallablePolicy(lambda observation: np.full((H, 2), 1.5), PolicySpec(H, 2, action_kinds=("delta", "position")))
+    env = twin([counting()], policy, (4,), playback_rates=(2.0,))
+    env.reset()
+    env.step(np.zeros(1, int))
+    np.testing.assert_array_equal(env.get_attr("actions")[0], [[2.0, 1.5]] * 2)  # two deltas make 3, the actuator 2
+
+
 def test_other_vector_wrappers_inside_change_nothing() -> None:
     makers, policy = WORLDS["sentences"]
     chunked = [lambda make=make: ExecuteChunk(make(), H) for make in makers]
