@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from synthetic_arms import synthetic_arm
 
@@ -17,6 +18,7 @@ from policytrim_gym.errors import CannotWrite, CorruptReport, InvalidSpec, Misma
 from policytrim_gym.evaluation.comparison import Comparison, compare_arms
 from policytrim_gym.evaluation.efficiency_report import EfficiencyReport, pool_arms
 from policytrim_gym.evaluation.pareto import best_untrained_pair
+from policytrim_gym.evaluation.report import plots
 from policytrim_gym.evaluation.report.build import (
     REQUIRED_KEYS,
     Provenance,
@@ -32,7 +34,7 @@ from policytrim_gym.evaluation.report.verdict import Target, give_verdict, outco
 from policytrim_gym.evaluation.statistics import Interval, NonInferiority
 
 CURVES = [
-    {"iteration": k, "stage": 1 + k // 3, "success": 0.9, "steps": 90 - k, "calls": 4.0, "seconds": 5.0 * k,
+    {"stage": f"stage{1 + k // 3}", "success": 0.9, "steps": 90 - k, "calls": 4.0, "timesteps": 500 * k,
      "validation_success": 0.9 if k % 2 == 0 else None}
     for k in range(6)
 ]  # fmt: skip
@@ -216,6 +218,33 @@ def test_the_page_needs_no_network_and_shows_everything(report: dict[str, Any], 
     # Every colour of a plot is the page's, or a dark page would show black on black.
     assert not re.search(r"#0101[0-9a-f]{2}", page)
     assert re.search(r"<svg[^>]*>.*var\(--trimmed\)", page, flags=re.DOTALL)
+
+
+def test_a_reference_that_is_slower_than_the_trim_is_called_neither_fastest_nor_a_bound() -> None:
+    reference = synthetic_arm("saturated expert", horizon=1, pace=0.6, success_rate=1.0)
+    report = make_report(reference=reference)
+    assert report["lower_bounds"]["trimmed"]["steps_headroom"] < 1
+    page = report_html(report)
+    assert "saturated expert is a scripted reference and no bound" in page
+    assert "lower bound" not in page and "fastest" not in page
+    assert "reference" not in report_html(make_report(reference=None)).partition("</style>")[2]
+
+
+def test_no_axis_of_success_goes_beyond_one_hundred_percent(report: dict[str, Any]) -> None:
+    arms = report_arms(report)
+    draws = [plots.success_against_calls(arms), plots.success_against_horizon(arms), plots.success_over_time(arms)]
+    for draw in [*draws, plots.training_curves(CURVES)]:
+        axes = draw(plots.LIGHT).axes[0]
+        assert max(axes.get_yticks()) <= 100 < axes.get_ylim()[1] <= 103
+
+
+def test_the_front_ends_at_its_last_arm() -> None:
+    """Arms to its right are worse: a line through them would claim them."""
+    arms = report_arms(make_report(success_rate=0.9))
+    lines = plots.success_against_calls(arms)(plots.LIGHT).axes[0].lines
+    (front,) = (np.asarray(line.get_xdata()) for line in lines if str(line.get_label()).startswith("front"))
+    calls = [arm.num_replans_mean for arm in arms.all]
+    assert set(front) < set(calls) and front.max() < max(calls)
 
 
 def test_the_page_escapes_what_users_name() -> None:

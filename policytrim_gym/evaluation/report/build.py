@@ -127,7 +127,7 @@ def build_report(
         controls: every other arm.
         untrained: names of the controls that need no training; the plots set them apart.
         best_untrained: the setting chosen on validation states, or the name of its test arm; the baseline's name is allowed.
-        reference: the fastest controller at hand, for the lower bound of steps.
+        reference: a scripted controller to set the steps beside; no bound, since a policy can be faster.
         margin: of the non-inferiority of success.
         cluster_by: as in `compare_arms`.
         targets: figures that were set before the measurement.

@@ -13,7 +13,17 @@ from policytrim_gym.errors import CannotWrite, MissingExtra
 from policytrim_gym.evaluation.comparison import EfficiencyRatios
 from policytrim_gym.evaluation.report import plots
 from policytrim_gym.evaluation.report.build import ReportArms, report_arms
-from policytrim_gym.evaluation.report.tables import arm_rows, duration, factor, interval_words, number, percent, table_note, task_rows
+from policytrim_gym.evaluation.report.tables import (
+    WALL_CLOCK_NOTE,
+    arm_rows,
+    duration,
+    factor,
+    interval_words,
+    number,
+    percent,
+    table_note,
+    task_rows,
+)
 from policytrim_gym.evaluation.report.verdict import directed_interval, factor_words, points
 from policytrim_gym.evaluation.statistics import NonInferiority, Ratio
 from policytrim_gym.files import write_atomic
@@ -58,6 +68,7 @@ def report_html(
     """Returns the page of `render_report` as text."""
     arms = report_arms(report)
     rows = arm_rows(arms)
+    reference = (report.get("reference") or {}).get("name")
     values = {
         "report": {**dict.fromkeys(_OPTIONAL_KEYS), **report},
         "verdict": report.get("verdict"),
@@ -71,6 +82,9 @@ def report_html(
         "training_svg": plots.to_svg(plots.training_curves(training_curves), "Training curves") if training_curves else None,
         "video": _video(video),
         "bounds": _bounds(report),
+        "reference": reference,
+        "reference_note": f"The {reference} is a scripted reference and no bound: a policy can need fewer steps.",
+        "wall_clock_note": WALL_CLOCK_NOTE,
         "facts": _facts(report),
         "palettes": {"light": plots.LIGHT, "dark": plots.DARK},
     }
@@ -197,7 +211,7 @@ def _video(video: str | os.PathLike[str] | bytes | None) -> dict[str, str] | Non
 
 
 def _bounds(report: Mapping[str, Any]) -> list[dict[str, str]]:
-    """Returns the lower bounds as rows."""
+    """Returns, for each arm, its calls beside the fewest for its steps and its steps beside the reference's."""
     rows = []
     for key, bounds in (report.get("lower_bounds") or {}).items():
         steps, reference = bounds["steps"], bounds["steps_reference"]
@@ -224,7 +238,27 @@ def _facts(report: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("demonstrations", report.get("demonstrator")),
         ("seed", report["seed"]),
         ("episodes an arm", report["num_episodes"]),
-        *((f"training: {key.replace('_', ' ')}", value) for key, value in training.items() if isinstance(value, (str, int, float))),
+        *(_training_fact(key, value) for key, value in training.items() if isinstance(value, (str, int, float))),
         ("command", report.get("command")),
     ]
-    return [(word, f"{value:g}" if isinstance(value, float) else str(value)) for word, value in pairs if value is not None]
+    return [(word, str(value)) for word, value in pairs if value is not None]
+
+
+def _training_fact(key: str, value: str | float) -> tuple[str, str]:
+    """Returns a fact of the training as a reader would say it.
+
+    >>> _training_fact("finished", True), _training_fact("success_floor", 1.0), _training_fact("seconds", 197.72)
+    (('training: finished', 'yes'), ('training: success floor', '100.0 %'), ('training: duration', '3.3 min'))
+    >>> _training_fact("timesteps", 702165)
+    ('training: timesteps', '702,165')
+    """
+    word = key.replace("_", " ")
+    if isinstance(value, bool):
+        return f"training: {word}", "yes" if value else "no"
+    if isinstance(value, str):
+        return f"training: {word}", value
+    if key == "seconds":
+        return "training: duration", f"{value / 60:.1f} min"
+    if "success" in key:
+        return f"training: {word}", percent(value)
+    return f"training: {word}", f"{value:,}" if isinstance(value, int) else f"{value:g}"

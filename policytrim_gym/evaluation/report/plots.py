@@ -64,10 +64,10 @@ def success_against_horizon(arms: ReportArms) -> Draw:
             row = sorted((arm for arm in untrained if arm.playback_rate == rate), key=lambda arm: arm.execute_horizon)
             _interval_line(axes, row, palette.untrained, alpha=float(shade), style=["-", "--", "-.", ":"][rates.index(rate) % 4])
             axes.lines[-1].set_label(f"untrained, x{rate:g}")
-        for arm in (arms.baseline, arms.best_untrained, arms.trimmed):
-            if arm is not None and (arm is arms.trimmed or arms.role(arm) != "trimmed"):
+        for arm in dict.fromkeys((arms.baseline, arms.best_untrained, arms.trimmed)):  # stock may be the best untrained arm
+            if arm is not None:
                 _mark(axes, arm.execute_horizon, 100 * arm.success_rate, arms.role(arm), palette, error=_error(arm))
-        axes.set_ylim(top=103)
+        _percent_axis(axes)
         axes.set_xlabel("execute horizon [actions run before the next call]")
         axes.set_ylabel("success [%]")
         _legend(figure, axes, palette)
@@ -82,15 +82,14 @@ def success_against_calls(arms: ReportArms) -> Draw:
     def draw(palette: Palette) -> Figure:
         figure, axes = _figure(palette)
         front = sorted(pareto_front(arms.all, ("success", "calls")), key=lambda arm: arm.num_replans_mean)
-        most_calls = max(arm.num_replans_mean for arm in arms.all)
         axes.step(
-            [*(arm.num_replans_mean for arm in front), most_calls],
-            [*(100 * arm.success_rate for arm in front), 100 * front[-1].success_rate],
+            [arm.num_replans_mean for arm in front],
+            [100 * arm.success_rate for arm in front],
             where="post",
             color=palette.ink,
             linewidth=1.0,
             alpha=0.6,
-            label="front: none better in both",
+            label="front: none better in both" if len(front) > 1 else "_nolegend_",
             zorder=1,
         )
         seen: set[str] = set()
@@ -99,7 +98,7 @@ def success_against_calls(arms: ReportArms) -> Draw:
                 label = None if role in seen else ROLE_WORDS[role] or "other controls"
                 seen.add(role)
                 _mark(axes, arm.num_replans_mean, 100 * arm.success_rate, role, palette, label=label)
-        axes.set_ylim(top=103)
+        _percent_axis(axes)
         _log_axis(axes)
         axes.set_xlabel("calls per episode, all episodes (log)")
         axes.set_ylabel("success [%]")
@@ -125,7 +124,7 @@ def success_over_time(arms: ReportArms) -> Draw:
             width = 2.6 if role == "trimmed" else 1.8
             axes.step(x, y, where="post", color=palette.role(role), linestyle=style, linewidth=width, label=ROLE_WORDS[role])
         axes.set_xlim(0, limit)
-        axes.set_ylim(0, 103)
+        _percent_axis(axes, bottom=0.0)
         axes.set_xlabel("control steps")
         axes.set_ylabel("episodes done [%]")
         _legend(figure, axes, palette)
@@ -161,17 +160,19 @@ def steps_by_task(arms: ReportArms) -> Draw:
 
 
 def training_curves(rows: Sequence[Mapping[str, Any]]) -> Draw:
-    """Draws success, steps and calls over the training, with the validation points and the change of stage.
+    """Draws success, steps and calls over the training, with the validation points and where each phase begins.
 
     Args:
-        rows: one mapping for each iteration: `stage`, and `success` (fraction), `steps`, `calls`, `seconds` (since the start), and at
-            validations `validation_success`, `validation_steps`, `validation_calls`; what is missing or None is left out.
+        rows: one mapping for each iteration: `stage`, `timesteps` (physical training steps so far), and `success` (fraction), `steps`,
+            `calls`, and at validations `validation_success`, `validation_steps`, `validation_calls`; what is missing or None is left out.
     """
 
     def draw(palette: Palette) -> Figure:
+        from matplotlib.ticker import EngFormatter
+
         figure, panels = _figure(palette, height=5.4, panels=3)
-        has_time = all(row.get("seconds") is not None for row in rows)
-        x = [row["seconds"] / 60 if has_time else row.get("iteration", index) for index, row in enumerate(rows)]
+        has_steps = all(row.get("timesteps") is not None for row in rows)
+        x = [row["timesteps"] if has_steps else index for index, row in enumerate(rows)]
         for axes, (key, label, scale) in zip(panels, (("success", "success [%]", 100.0), ("steps", "steps", 1.0), ("calls", "calls", 1.0))):
             for name, style in ((key, {"linewidth": 1.2, "alpha": 0.75}), (f"validation_{key}", {"marker": "o", "markersize": 4})):
                 points = [(at, scale * row[name]) for at, row in zip(x, rows) if row.get(name) is not None]
@@ -179,20 +180,50 @@ def training_curves(rows: Sequence[Mapping[str, Any]]) -> Draw:
                     label_text = "validation" if name != key else "training rollouts"
                     color = palette.trimmed if name != key else palette.untrained
                     axes.plot(*zip(*points), color=color, label=label_text, **style)
-            for at, before, row in zip(x[1:], rows, rows[1:]):
-                if row.get("stage") != before.get("stage"):
-                    axes.axvline(at, color=palette.muted, linewidth=1, linestyle=":")
-                    if axes is panels[0]:
-                        axes.annotate(
-                            f"stage {row.get('stage')}", (at, 1), (4, -2), textcoords="offset points", va="top",
-                            xycoords=("data", "axes fraction"), color=palette.muted, fontsize=8,
-                        )  # fmt: skip
             axes.set_ylabel(label)
-        panels[-1].set_xlabel("minutes of training" if has_time else "iteration")
+        _percent_axis(panels[0])
+        _mark_phases(panels, _phases(x, rows), palette)
+        panels[-1].set_xlabel("physical steps of training" if has_steps else "iteration")
+        panels[-1].xaxis.set_major_formatter(EngFormatter(sep=""))
         _legend(figure, panels[0], palette)
         return figure
 
     return draw
+
+
+def _phases(x: Sequence[float], rows: Sequence[Mapping[str, Any]]) -> list[tuple[float, str]]:
+    """Returns where each phase begins and its words; a phase that took no training, such as the choice of the horizon, is left out.
+
+    A row stands at the end of what it reports, so a phase begins at the row before its first.
+
+    >>> stages = ("baseline", "warm-start", "stage1", "stage1", "horizon", "stage2")
+    >>> _phases([0, 140, 150, 160, 160, 170], [{"stage": stage} for stage in stages])
+    [(0, 'warm start'), (140, 'stage 1'), (160, 'stage 2')]
+    """
+    names = [str(row.get("stage", "")) for row in rows]
+    phases: list[tuple[float, str]] = []
+    for stage in dict.fromkeys(names):
+        first, last = names.index(stage), len(names) - 1 - names[::-1].index(stage)
+        begin = x[max(0, first - 1)]
+        if stage and x[last] > begin:
+            phases.append((begin, re.sub(r"(?<=[a-z])(?=\d)", " ", stage.replace("-", " "))))
+    return phases
+
+
+def _mark_phases(panels: Sequence[Axes], phases: Sequence[tuple[float, str]], palette: Palette) -> None:
+    """Draws a line through all panels where a phase begins and names it above them, in two rows by turns: phases can be short."""
+    for index, (begin, words) in enumerate(phases):
+        for axes in panels:
+            axes.axvline(begin, color=palette.muted, linewidth=1, linestyle=":")
+        panels[0].annotate(
+            words,
+            (begin, 1),
+            (0, 3 + 11 * (index % 2)),
+            textcoords="offset points",
+            xycoords=("data", "axes fraction"),
+            color=palette.muted,
+            fontsize=8,
+        )
 
 
 def to_svg(draw: Draw, title: str) -> str:
@@ -298,6 +329,13 @@ def _mark(
         label=words or "_nolegend_",
         zorder={"trimmed": 5, "stock": 4, "best_untrained": 4}.get(role, 2),
     )
+
+
+def _percent_axis(axes: Axes, bottom: float | None = None) -> None:
+    """Ends the y axis at 100 %, with no more room above than a marker needs and no tick there; `bottom` None fits the data."""
+    low = max(0.0, axes.get_ylim()[0]) if bottom is None else bottom
+    axes.set_ylim(low, 100 + 0.03 * max(100 - low, 1.0))
+    axes.set_yticks([tick for tick in axes.get_yticks() if low <= tick <= 100])
 
 
 def _log_axis(axes: Axes) -> None:
