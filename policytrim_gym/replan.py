@@ -16,7 +16,12 @@ from policytrim_gym.spec import PolicySpec
 
 
 class HorizonChoice(NamedTuple):
-    """How a chunk is run: its first `execute_horizon` actions, at `playback_rate`."""
+    """How a chunk is run: its first `execute_horizon` actions, at `playback_rate`.
+
+    >>> execute_horizon, playback_rate = HorizonChoice(8)
+    >>> playback_rate
+    1.0
+    """
 
     execute_horizon: int
     playback_rate: float = 1.0
@@ -32,6 +37,10 @@ class ReplanContext:
         previous_chunk: the answer before, None in an episode's first window.
         consumed_steps: actions of `previous_chunk` that were played before this observation; its rest overlaps with `chunk` [steps].
         progress: share of the time limit that has passed, in [0, 1].
+
+    >>> first = ReplanContext({"instruction": "reach"}, ActionChunk([[0.0], [1.0]]))
+    >>> first.overlap_disagreement().shape
+    (0, 1)
     """
 
     observation: Observation
