@@ -106,7 +106,7 @@ class KeepBest(BaseCallback):
         self._settings = settings
         self._evaluator = evaluator
         self._score: tuple[float, float] | None = None
-        self._num_validations = 0
+        self._num_validations = -1  # the first is of the base, which may stay the best
         self.samples = 0
         self.best: StatePolicy | None = None
         self._started = time.perf_counter()
@@ -115,6 +115,9 @@ class KeepBest(BaseCallback):
         """Falls as TrimGRPO's does; SB3 offers its progress in calls, of which it does not know how many there will be."""
         progress = min(1.0, self.samples / self._subject.timesteps)
         return (1 - progress) * self._settings.learning_rate + progress * self._settings.final_learning_rate
+
+    def _on_training_start(self) -> None:
+        self._validate()
 
     def _on_step(self) -> bool:
         self.samples += sum(info["chunk"]["executed_steps"] for info in self.locals["infos"])
