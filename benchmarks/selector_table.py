@@ -255,6 +255,8 @@ def draw(rows: Sequence[Row], palette: Palette) -> Figure:
     figure = Figure(figsize=(6.4, 4.6), layout="constrained")
     axes = figure.subplots()
     axes.set_xscale("log")
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter("{x:g}")
     axes.grid(color=palette.grid, linewidth=0.8)
     colors = {"base": palette.stock, "trimmed": palette.trimmed}
     for row in sorted(rows, key=lambda row: not row.is_pair):  # choices over pairs
