@@ -59,6 +59,14 @@ class UnknownPolicy(PolicyTrimError, ValueError):
     """A policy URI names nothing that can be loaded."""
 
 
+class UnknownSelector(PolicyTrimError, ValueError):
+    """The text or path of a horizon selector names nothing that can be loaded."""
+
+
+class MismatchedSelector(PolicyTrimError, ValueError):
+    """A trained selector is used with another policy, other horizons or another observation than it was trained with."""
+
+
 class WorkerFailed(PolicyTrimError, RuntimeError):
     """A rollout worker process died or raised."""
 

@@ -63,6 +63,7 @@ class HorizonObservation:
             raise InvalidSpec(f"the environment's observation must not hold the keys {ADDED_KEYS}, got {sorted(boxes)}")
         if len(set(instructions)) < len(instructions):
             raise InvalidConfig(f"instructions must not repeat, got {tuple(instructions)}")
+        self.source = space
         self.layout: ObservationLayout = layout
         self.instructions = tuple(instructions)
         self._is_mapping = isinstance(space, gym.spaces.Dict)

@@ -160,6 +160,11 @@ class VecControlHorizon(VecEnvWrapper):
             infos[index]["terminal_observation"] = self._layout.build(context)
         return self._observations(), rewards, dones, infos
 
+    @property
+    def observation_layout(self) -> HorizonObservation:
+        """What builds the observations; a learned selector builds them in the same way."""
+        return self._layout
+
     def unpack_action(self, action: int | np.integer[Any]) -> HorizonChoice:
         """Returns the horizon and the playback rate that an action stands for; raises InvalidHorizon for another action."""
         return self.menu.unpack(action)
