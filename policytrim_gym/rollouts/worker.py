@@ -33,7 +33,8 @@ class EnvSlot:
         observation, info = self.env.reset(seed=seed, options=options if self._has_initial_states else None)
         self._observation = self._flat(observation, info)
         step_s = time.perf_counter() - started
-        return WindowResult(self._observation, 0, False, False, step_s, info.get("task"), info.get("initial_state"))
+        self._task, self._initial_state = info.get("task"), info.get("initial_state")
+        return WindowResult(self._observation, 0, False, False, step_s, self._task, self._initial_state)
 
     def run(self, actions: NDArray[np.float32], keep_trajectory: bool = False) -> WindowResult:
         """Runs actions one after another and stops exactly at the one that succeeds or ends the episode."""
@@ -51,7 +52,7 @@ class EnvSlot:
             if done:
                 break
         step_s = time.perf_counter() - started
-        result = WindowResult(self._observation, executed_steps, success, done, step_s, info.get("task"), info.get("initial_state"))
+        result = WindowResult(self._observation, executed_steps, success, done, step_s, self._task, self._initial_state)
         return result._replace(trajectory=tuple(trajectory))
 
     def _flat(self, observation: Any, info: Mapping[str, Any]) -> dict[str, Any]:
