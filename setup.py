@@ -89,6 +89,7 @@ setup(
     package_data={
         "policytrim_gym": ["py.typed"],
         "policytrim_gym.evaluation.report": ["*.j2"],
+        "policytrim_gym.training": ["hyperparameters/*.yml"],
         "policytrim_ros": ["py.typed"],
     },
     data_files=share_files(),

@@ -118,7 +118,7 @@ def test_a_wheel_holds_every_module_template_and_marker(tmp_path):
     (wheel,) = tmp_path.glob("*.whl")
     names = set(zipfile.ZipFile(wheel).namelist())
     packages = [path for folder in ("policytrim_gym", "policytrim_ros") for path in (ROOT / folder).rglob("*")]
-    expected = {str(path.relative_to(ROOT)) for path in packages if path.suffix in {".py", ".j2", ".typed"}}
+    expected = {str(path.relative_to(ROOT)) for path in packages if path.suffix in {".py", ".j2", ".typed", ".yml"}}
     assert expected <= names, sorted(expected - names)
     shared = {name.partition(".data/data/share/")[2] for name in names} - {""}
     assert {"ament_index/resource_index/packages/policytrim_ros", "policytrim_ros/package.xml"} <= shared

@@ -6,6 +6,7 @@ import argparse
 
 from policytrim_gym.cli import options as shared
 from policytrim_gym.cli import subjects
+from policytrim_gym.errors import InvalidConfig
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,16 +18,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--playback-rate", metavar="X", type=shared.number(float, 0, above=True), default=1.0, help="2 plays a chunk in half the steps"
     )
+    parser.add_argument(
+        "--selector",
+        metavar="TEXT",
+        default=None,
+        help="who chooses horizon and playback rate of each chunk: fixed:16, fixed:16x2, or a folder of train-horizon or its model.zip",
+    )
     parser.add_argument("--delay", metavar="STEPS", type=shared.number(int, 0), default=0, help="steps that pass while inferring")
 
 
 def run(options: argparse.Namespace) -> None:
-    """Rolls the policy out and prints the arm, whole and task by task."""
+    """Rolls the policy out and prints the arm, whole and task by task.
+
+    Raises:
+        InvalidConfig: a selector together with what it chooses.
+    """
     from tqdm import tqdm
 
     from policytrim_gym.evaluation.evaluate import Evaluator, evaluate_policy
+    from policytrim_gym.selectors.loading import load_selector
 
+    if options.selector is not None and (options.horizon is not None or options.playback_rate != 1.0):
+        given = f"--horizon {options.horizon} and --playback-rate {options.playback_rate:g}"
+        raise InvalidConfig(f"--selector chooses horizon and playback rate itself, got {given} too")
     policy, factory = subjects.load_subject(options)
+    selector = None if options.selector is None else load_selector(options.selector, options.policy)
     with Evaluator(factory, options.workers) as evaluator:
         count = subjects.num_episodes(options, evaluator)
         with tqdm(total=count, desc="episodes", unit="episode") as bar:
@@ -39,6 +55,7 @@ def run(options: argparse.Namespace) -> None:
                 options.delay,
                 options.playback_rate,
                 split=options.split,
+                selector=selector,
                 on_episode=lambda rollout: bar.update(),
             )
     if shared.write_json(options, arm.to_json()):

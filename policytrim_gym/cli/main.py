@@ -66,6 +66,7 @@ COMMANDS = {
     "clone": Command("policytrim_gym.cli.clone", "clone a base policy from a scripted expert"),
     "sweep": Command("policytrim_gym.cli.sweep", "run every horizon and playback rate without training"),
     "trim": Command("policytrim_gym.cli.trim", "train both stages: longer reliable chunks, then fewer steps"),
+    "train-horizon": Command("policytrim_gym.cli.train_horizon", "train a controller of a frozen policy's horizon with Stable-Baselines3"),
     "evaluate": Command("policytrim_gym.cli.evaluate", "run a policy at one setting on the test states"),
     "report": Command("policytrim_gym.cli.report", "print a run's verdict and table, and draw its page again"),
 }

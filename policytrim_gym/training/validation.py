@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import sqrt
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -23,11 +23,20 @@ def validation_row(arm: EfficiencyReport) -> dict[str, Any]:
 
 def mean_steps_by_task(arm: EfficiencyReport) -> dict[str, float]:
     """Returns each task's mean steps over successes, keyed by str(task); of a task without a success, over all its episodes."""
+    return _mean_by_task(arm, "steps")
+
+
+def mean_calls_by_task(arm: EfficiencyReport) -> dict[str, float]:
+    """Returns each task's mean calls, over the episodes that `mean_steps_by_task` takes."""
+    return _mean_by_task(arm, "num_replans")
+
+
+def _mean_by_task(arm: EfficiencyReport, count: Literal["steps", "num_replans"]) -> dict[str, float]:
     means = {}
     for task in sorted({str(episode.task) for episode in arm.episodes}):
         episodes = [episode for episode in arm.episodes if str(episode.task) == task]
-        solved = [episode.steps for episode in episodes if episode.success]
-        means[task] = float(np.mean(solved or [episode.steps for episode in episodes]))
+        solved = [episode for episode in episodes if episode.success]
+        means[task] = float(np.mean([getattr(episode, count) for episode in solved or episodes]))
     return means
 
 
