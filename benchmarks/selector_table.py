@@ -19,7 +19,7 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -50,6 +50,7 @@ from policytrim_gym.selectors.selector import HorizonSelector
 POLICIES = ("base", "trimmed")
 STOCK, BEST_PAIR, LEARNED = "stock", "best fixed pair", "learned"
 TASK_TABLES = ("best pair of each task", "best pair of each task, strict")
+OPPONENTS = (BEST_PAIR, *TASK_TABLES)
 MARKERS = {STOCK: "s", BEST_PAIR: "D", TASK_TABLES[0]: "v", TASK_TABLES[1]: "^", "disagreement": "P", "action-delta": "X", LEARNED: "*"}
 
 
@@ -170,57 +171,53 @@ class Row:
     label: str
     settings: dict[int, str]
     arm: EfficiencyReport
-    against_best: Comparison | None
-    on_front: bool
+    against: dict[str, Comparison]  # with the opponents that it is compared with
+    on_front: bool = False
 
-    @property
-    def is_pair(self) -> bool:
-        """Whether the row is one fixed pair for all seeds, and no choice."""
-        return self.label not in MARKERS
-
-    def cells(self) -> list[str]:
-        """Returns the formatted cells of the Markdown table."""
-        arm, compared = self.arm, self.against_best
-        cells = [
+    def figures(self) -> list[str]:
+        """Returns the row's own cells of the Markdown table."""
+        arm = self.arm
+        return [
             f"{self.policy}, {self.label}{' ●' if self.on_front else ''}",
             f"{percent(arm.success_rate)} {interval_words(arm.success_rate_ci95)}",
             *map(number, (arm.num_replans_mean_success, arm.steps_mean_success, arm.num_replans_mean, arm.steps_restricted_mean)),
         ]
+
+    def savings(self, opponent: str) -> list[str]:
+        """Returns the cells of its comparison with an opponent."""
+        compared = self.against.get(opponent)
         if compared is None:
-            return [*cells, "–", "–", "–", "–"]
+            return ["–", "–", "–", "–"]
         low, high = (points(bound, sign=True) for bound in compared.success.ci95)
         ratios = [f"{factor(ratio.value)} {bounds(ratio.ci95)}" for ratio in (compared.ratios.replans, compared.ratios.steps)]
-        return [*cells, *ratios, f"{points(compared.success.difference, sign=True)} [{low}, {high}]", outcome_of(compared)]
+        return [*ratios, f"{points(compared.success.difference, sign=True)} [{low}, {high}]", outcome_of(compared)]
 
     def to_json(self) -> dict[str, Any]:
         """Returns the row as JSON-ready values, without its episodes: the arms' files hold them."""
-        compared = self.against_best
+        compared = {
+            opponent: {"ratios": comparison.ratios.to_json(), "non_inferiority": comparison.success.to_json()}
+            for opponent, comparison in self.against.items()
+        }
         return {
             "policy": self.policy,
             "label": self.label,
             "setting_by_seed": self.settings,
             "on_front": self.on_front,
-            "ratios_to_best_pair": None if compared is None else compared.ratios.to_json(),
-            "non_inferiority_to_best_pair": None if compared is None else compared.success.to_json(),
+            "against": compared,
             "arm": {key: value for key, value in self.arm.to_json().items() if key not in ("episodes", "training_seeds")},
         }
 
 
 def pooled_rows(policy: str, by_seed: dict[int, dict[str, Choice]], margin: float) -> list[Row]:
-    """Pools the rows of one policy over its seeds and compares each with the best fixed pair of each seed."""
+    """Pools the rows of one policy over its seeds and compares each with the opponents: a fixed pair with the best one alone."""
     labels = list(next(iter(by_seed.values())))
     arms = {label: pool_seeds(f"{policy}, {label}", {seed: choices[label].arm for seed, choices in by_seed.items()}) for label in labels}
-    return [
-        Row(
-            policy,
-            label,
-            {seed: choices[label].setting for seed, choices in by_seed.items()},
-            arm,
-            None if label == BEST_PAIR else compare_arms(arms[BEST_PAIR], arm, margin),
-            on_front=False,
-        )
-        for label, arm in arms.items()
-    ]
+    rows = []
+    for label, arm in arms.items():
+        opponents = [opponent for opponent in (OPPONENTS if label in MARKERS else (BEST_PAIR,)) if opponent != label]
+        against = {opponent: compare_arms(arms[opponent], arm, margin) for opponent in opponents}
+        rows.append(Row(policy, label, {seed: choices[label].setting for seed, choices in by_seed.items()}, arm, against))
+    return rows
 
 
 def bounds(interval: Sequence[float] | None) -> str:
@@ -228,26 +225,51 @@ def bounds(interval: Sequence[float] | None) -> str:
     return "" if interval is None else f"[{interval[0]:.2f}, {interval[1]:.2f}]"
 
 
+def table(columns: Sequence[str], cells: Sequence[Sequence[str]]) -> list[str]:
+    """Returns the lines of a Markdown table; its first column holds names, the last words."""
+    return [
+        f"| {' | '.join(columns)} |",
+        "|---|" + "---:|" * (len(columns) - 2) + "---|",
+        *(f"| {' | '.join(row)} |" for row in cells),
+    ]
+
+
 def markdown(rows: Sequence[Row], command: str, margin: float) -> str:
-    """Returns the table, what its columns mean, and what each seed chose."""
-    columns = ("policy, horizon chosen by", "success", "calls", "steps", "calls, all", "steps, all", "calls saved", "steps saved",
-               "success, points", "beats the pair")  # fmt: skip
-    episodes = {len(row.arm.episodes) for row in rows}
+    """Returns the table of all rows, that against the tables of tasks, what their columns mean, and what each seed chose."""
+    savings = ("calls saved", "steps saved", "success, points", "beats it")
+    columns = ("policy, horizon chosen by", "success", "calls", "steps", "calls, all", "steps, all", *savings)
     note = (
-        f"{' or '.join(map(str, sorted(episodes)))} test episodes an arm; 95 % intervals. Calls and steps over successes, and over all "
-        "episodes with a failure counted to the time limit. Saved: the best fixed pair's mean over the row's, on the successes common to "
-        "both, paired; above 1 the row needs less. Success: the row's minus the pair's, paired. It beats the pair when calls or steps are "
-        f"measurably fewer, the other no more, and success is not inferior at a margin of {points(margin)} points. ● no other row, of "
-        "either policy, is better in success, calls (all) or steps (all) without being worse in another."
+        f"{len(rows[0].arm.episodes)} test episodes an arm; 95 % intervals. Calls and steps over successes, and over all episodes with a "
+        "failure counted to the time limit. Saved: the best fixed pair's mean over the row's, on the successes common to both, paired; "
+        "above 1 the row needs less. Success: the row's minus the pair's, paired. It beats the pair when calls or steps are measurably "
+        f"fewer, the other no more, and success is not inferior at a margin of {points(margin)} points. ● no other row, of either "
+        "policy, is better in success, calls (all) or steps (all) without being worse in another."
     )
+    looking = [row for row in rows if row.label in MARKERS and row.label not in (STOCK, *OPPONENTS)]
+    harder = [[f"{row.policy}, {row.label}", opponent, *row.savings(opponent)] for row in looking for opponent in TASK_TABLES]
     chosen = [
         f"- {row.policy}, {row.label}: " + "; ".join(f"seed {seed}: {setting}" for seed, setting in row.settings.items())
         for row in rows
-        if not row.is_pair and row.label != STOCK
+        if row.label in MARKERS and row.label != STOCK
     ]
-    lines = [f"| {' | '.join(columns)} |", "|---|---|" + "---:|" * (len(columns) - 3) + "---|"]
-    lines += [f"| {' | '.join(row.cells())} |" for row in rows]
-    return "\n".join([*lines, "", note, "", "Chosen on validation states:", "", *chosen, "", f"`{command}`", ""])
+    return "\n".join(
+        [
+            *table(columns, [[*row.figures(), *row.savings(BEST_PAIR)] for row in rows]),
+            "",
+            note,
+            "",
+            "What looks at chunks or observations, against what only knows the task:",
+            "",
+            *table(("policy, horizon chosen by", "against", *savings), harder),
+            "",
+            "Chosen on validation states:",
+            "",
+            *chosen,
+            "",
+            f"`{command}`",
+            "",
+        ]
+    )
 
 
 def draw(rows: Sequence[Row], palette: Palette) -> Figure:
@@ -259,8 +281,8 @@ def draw(rows: Sequence[Row], palette: Palette) -> Figure:
     axes.xaxis.set_minor_formatter("{x:g}")
     axes.grid(color=palette.grid, linewidth=0.8)
     colors = {"base": palette.stock, "trimmed": palette.trimmed}
-    for row in sorted(rows, key=lambda row: not row.is_pair):  # choices over pairs
-        pair = row.is_pair
+    for row in sorted(rows, key=lambda row: row.label in MARKERS):  # choices over pairs
+        pair = row.label not in MARKERS
         axes.plot(
             row.arm.num_replans_mean,
             100 * row.arm.success_rate,
@@ -337,7 +359,7 @@ def main() -> None:
             found[policy][seed] = dict(choices_of(Subject(policy, seed, evaluator, options), instructions, options))
     rows = [row for policy in POLICIES for row in pooled_rows(policy, found[policy], options.margin)]
     front = {arm.name for arm in pareto_front([row.arm for row in rows])}
-    rows = [Row(row.policy, row.label, row.settings, row.arm, row.against_best, row.arm.name in front) for row in rows]
+    rows = [replace(row, on_front=row.arm.name in front) for row in rows]
     command = " ".join(["python", "benchmarks/selector_table.py", *sys.argv[1:]])
     text = markdown(rows, command, options.margin)
     write_json_atomic(options.out / "selectors.json", {"command": command, "rows": [row.to_json() for row in rows]})
