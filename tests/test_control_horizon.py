@@ -21,6 +21,7 @@ from policytrim_gym.spec import PolicySpec
 from policytrim_gym.wrappers.control_horizon import ControlHorizon
 from policytrim_gym.wrappers.execute_chunk import ExecuteChunk
 from policytrim_gym.wrappers.record_chunk_statistics import RecordChunkStatistics
+from policytrim_gym.wrappers.trim_reward import TrimReward
 
 HORIZONS = (1, 3, 6)
 
@@ -125,6 +126,14 @@ def test_a_truncated_episode_still_shows_a_chunk_for_the_value_of_its_last_state
     observation, _, terminated, truncated, _ = env.step(1)
     assert truncated and not terminated
     np.testing.assert_allclose(observation["chunk"], numbered_policy().predict_action_chunk(observation).actions.ravel())
+
+
+def test_under_the_trim_reward_a_time_limit_is_a_failure_for_good() -> None:
+    """A learner that bootstraps a truncated episode would pay a failure what its critic hopes for."""
+    for reward, ends in {None: (False, True), TrimReward(): (True, False)}.items():
+        env = make(reward=reward, truncate_at=3)
+        env.reset()
+        assert env.step(1)[2:4] == ends
 
 
 def test_the_instruction_reaches_the_policy() -> None:

@@ -178,7 +178,7 @@ class BatchedPolicy(ChunkPolicy):
 
 def test_one_call_a_step_asks_for_what_can_run_and_for_truncated_ends() -> None:
     policy = BatchedPolicy()
-    env = twin([counting(truncate_at=2), counting(terminate_at=3), counting()], policy, (1,))
+    env = twin([counting(truncate_at=2), counting(terminate_at=3), counting()], policy, (1,), reward=None)
     env.seed(7)
     env.reset()
     for _ in range(6):

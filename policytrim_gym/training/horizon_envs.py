@@ -13,7 +13,6 @@ from policytrim_gym.policy import ChunkPolicy
 from policytrim_gym.rollouts.env_factory import EnvFactory
 from policytrim_gym.training.horizon_config import HorizonTrainingConfig
 from policytrim_gym.wrappers.execute_chunk import ExecuteChunk
-from policytrim_gym.wrappers.fail_at_time_limit import FailAtTimeLimit
 from policytrim_gym.wrappers.trim_reward import TrimReward
 from policytrim_gym.wrappers.vec_control_horizon import VecControlHorizon
 
@@ -68,5 +67,4 @@ def instructions_of(factory: EnvFactory) -> tuple[str, ...]:
 
 
 def _make_env(factory: EnvFactory, chunk_size: int) -> gym.Env[Any, Any]:
-    env = ExecuteChunk(DrawTrainingStates(factory()), chunk_size, stop_on_success=True)
-    return FailAtTimeLimit(env)  # or SB3 pays a failure what the critic hopes for
+    return ExecuteChunk(DrawTrainingStates(factory()), chunk_size, stop_on_success=True)

@@ -27,11 +27,14 @@ class ControlHorizon(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
     The policy keeps its weights. An action is a number of the `menu`: a horizon, or with several playback rates a horizon and a rate
     (`unpack_action` tells which). Unlike `ExecuteChunk`, whose action is the chunk itself, the wrapper calls the policy: once in `reset`
     and once after each step, since the observation holds the chunk that would run next. After a terminal step there is none to run and
-    the chunk reads zero; after a truncation it is predicted for the sake of a value function, and counts neither in `num_replans` nor in
-    the recorded `inference_s`.
+    the chunk reads zero. After a truncation, which is there without a trim reward only, it is predicted for the sake of a value function,
+    and counts neither in `num_replans` nor in the recorded `inference_s`.
 
     A learner discounts once a CALL, and a call is as long as its horizon: with gamma below 1 it would be paid for calling less often by
     the discount alone. So give it gamma = 1; episodes are a handful of calls long.
+
+    With a trim reward, running out of time terminates the episode instead of truncating it: it has failed and is worth 0, and a learner
+    would add the value that its critic hopes for.
 
     `info["chunk"]` is that of `ExecuteChunk`; at a playback rate above 1, `execute_horizon` counts the actions of the chunk that were
     played and `executed_steps` the steps that they took. The attribute `inference_times_s` holds how long each prediction of the episode
@@ -144,6 +147,7 @@ class ControlHorizon(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         observation, reward, terminated, truncated, info = self._runner.run(window.astype(space.dtype), *choice)
         if self._meter is not None:
             reward = self._meter.step(info["chunk"], terminated or truncated)
+            terminated, truncated = terminated or truncated, False
         self._instruction = info.get("instruction", self._instruction)
         context = self._replan(observation, chunk, choice.execute_horizon, ask=not terminated)
         if not (terminated or truncated):

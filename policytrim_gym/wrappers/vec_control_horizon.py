@@ -39,7 +39,7 @@ class VecControlHorizon(VecEnvWrapper):
     All environments share one history of the trim reward, so that an episode is compared with those of its neighbours, too.
 
     `info["rollout"]`, when an episode ends, is that of `RecordChunkStatistics`; an environment's `inference_s` is its share of the batched
-    calls. `VecMonitor` goes around this wrapper, and `FailAtTimeLimit` around `ExecuteChunk`. The discount of a physical step,
+    calls. `VecMonitor` goes around this wrapper. The discount of a physical step,
     `stop_on_success` and `success` are arguments of `ExecuteChunk`.
 
     Args:
@@ -150,6 +150,9 @@ class VecControlHorizon(VecEnvWrapper):
         rewards = np.array([own if paid is None else paid for own, paid in zip(rewards, earned)], dtype=rewards.dtype)
         ended = [int(index) for index in np.flatnonzero(dones)]
         last = {index: self._context(index, infos[index]["terminal_observation"]) for index in ended}
+        for index in ended:
+            if self._episodes[index].trim is not None:  # out of time is a failure, and no reason to add the critic's value
+                infos[index]["TimeLimit.truncated"] = False
         truncated = [index for index in ended if infos[index].get("TimeLimit.truncated", False)]
         for index in ended:
             episode = self._episodes[index]
