@@ -71,7 +71,7 @@ def check_delay(inference_delay_steps: object, execute_horizon: int, chunk_size:
     """Returns the delay as an int, when a constant horizon can bridge it: d <= h <= chunk_size - d.
 
     Raises:
-        InvalidHorizon: not an integer of at least 0, or no room for it.
+        InvalidHorizon: not an integer of at least 0, longer than half a chunk, or no room for it beside this horizon.
 
     >>> check_delay(3, execute_horizon=8, chunk_size=32)
     3
@@ -80,6 +80,11 @@ def check_delay(inference_delay_steps: object, execute_horizon: int, chunk_size:
     delay = inference_delay_steps
     if isinstance(delay, bool) or not isinstance(delay, (int, np.integer)) or delay < 0:
         raise InvalidHorizon(f"inference_delay_steps must be an integer of at least 0, got {delay!r}")
+    if 2 * delay > chunk_size:
+        raise InvalidHorizon(
+            f"inference_delay_steps must be at most {chunk_size // 2}, half of chunk_size {chunk_size}, "
+            f"or no execute_horizon h has d <= h <= chunk_size - d; got {delay}"
+        )
     if not delay <= execute_horizon <= chunk_size - delay:
         raise InvalidHorizon(
             f"execute_horizon must be in {delay}..{chunk_size - delay} for chunk_size {chunk_size} and inference_delay_steps {delay}, "

@@ -58,6 +58,7 @@ def test_a_varying_horizon_continues_at_its_own_end() -> None:
     [
         (8, 3, r"execute_horizon must be in 3\.\.7 .* got 8"),
         (2, 3, r"must be in 3\.\.7 .* got 2"),
+        (10, 6, "inference_delay_steps must be at most 5, half of chunk_size 10, .* got 6"),
         (0, 0, r"1\.\.10.*got 0"),
         (11, 0, r"1\.\.10.*got 11"),
         (5, -1, "inference_delay_steps .* got -1"),
