@@ -304,6 +304,15 @@ def test_what_makes_no_environment_is_refused(env: Any, kwargs: dict, words: str
         EnvFactory(env, kwargs)
 
 
+@pytest.mark.parametrize(
+    "kwargs", [{"nonsense": 3}, {"max_episode_steps": "abc"}, {"max_episode_steps": -3}], ids=["unknown", "type", "range"]
+)
+def test_an_argument_that_the_environment_does_not_take_is_the_users_error(kwargs: dict) -> None:
+    ((key, value),) = kwargs.items()
+    with pytest.raises(InvalidSpec, match=f"Pendulum-v1 cannot be made with {key}={value!r}: "):
+        EnvFactory("Pendulum-v1", kwargs)()
+
+
 def test_a_factory_has_a_name_for_reports() -> None:
     assert as_factory("policytrim_gym:PolicyTrim/MetaWorld-v0").name == "PolicyTrim/MetaWorld-v0"
     assert as_factory(gym.spec("Pendulum-v1")).name == "Pendulum-v1"

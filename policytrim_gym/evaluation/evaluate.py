@@ -48,7 +48,7 @@ class Evaluator:
         self.tasks: tuple[str | None, ...] = tuple(getattr(probe.unwrapped, "tasks", (None,)))
         self.has_initial_states = hasattr(probe.unwrapped, "initial_state")
         if not isinstance(probe.action_space, Box):
-            raise InvalidSpec(f"a chunked policy needs continuous actions (Box), {probe.spec or probe} has {probe.action_space}")
+            raise InvalidSpec(f"a chunked policy needs continuous actions (Box), {self.collector.factory.name} has {probe.action_space}")
         self.max_episode_steps = time_limit(probe, None)
         self.action_low, self.action_high = probe.action_space.low, probe.action_space.high
         probe.close()

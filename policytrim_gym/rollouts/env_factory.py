@@ -10,7 +10,7 @@ import cloudpickle
 import gymnasium as gym
 from gymnasium.envs.registration import EnvSpec
 
-from policytrim_gym.errors import InvalidSpec
+from policytrim_gym.errors import InvalidSpec, PolicyTrimError
 
 EnvLike = str | EnvSpec | Callable[[], gym.Env[Any, Any]]
 
@@ -24,7 +24,7 @@ class EnvFactory:
         kwargs: for `gymnasium.make`; only with an id.
 
     Raises:
-        InvalidSpec: of another type, or kwargs with a function.
+        InvalidSpec: of another type, or kwargs with a function; when it is called, kwargs that the environment does not take.
     """
 
     env: EnvLike
@@ -52,11 +52,22 @@ class EnvFactory:
 
     def __call__(self) -> gym.Env[Any, Any]:
         if isinstance(self.env, str):
-            # The passive checker inspects every step of every rollout; `check_env` in the tests does it once.
-            return gym.make(self.env, disable_env_checker=True, **self.kwargs)
+            return self._make_from_id(self.env)
         if isinstance(self.env, EnvSpec):
             return gym.make(self.env, disable_env_checker=True)
         return self.env()
+
+    def _make_from_id(self, env_id: str) -> gym.Env[Any, Any]:
+        try:
+            # The passive checker inspects every step of every rollout; `check_env` in the tests does it once.
+            return gym.make(env_id, disable_env_checker=True, **self.kwargs)
+        except PolicyTrimError:
+            raise
+        except (TypeError, ValueError) as error:  # an argument that the environment does not know, or whose value it refuses
+            if not self.kwargs:
+                raise
+            given = ", ".join(f"{key}={value!r}" for key, value in self.kwargs.items())
+            raise InvalidSpec(f"{self.name} cannot be made with {given}: {error}") from error
 
     def __getstate__(self) -> bytes:
         # Functions and lambdas of a script need cloudpickle to reach a spawned process.
