@@ -57,6 +57,13 @@ def test_malformed_env_kwargs_are_refused_with_what_was_given(arguments, capsys)
     assert arguments[-1].partition("=")[0] in err
 
 
+def test_a_nested_key_is_refused_with_how_it_is_given(capsys):
+    with pytest.raises(SystemExit):
+        parse("--set", "warm_start.max_steps=3", add=cli_options.add_config)
+    hint = re.search(r"with it: '(.*?)' \(see", capsys.readouterr().err)[1]
+    assert cli_options.key_value(hint) == ("warm_start", {"max_steps": 3})
+
+
 @pytest.mark.parametrize(
     ("parse_number", "good", "bad"),
     [
@@ -79,6 +86,7 @@ def test_what_the_checkpoint_knows_is_the_default_and_options_change_it_key_by_k
     assert cli_options.env_of(parse("--env-kwargs", "b=3"), *known) == ("Known-v0", {"a": 1, "b": 3})
     assert cli_options.env_of(parse("--env", "Known-v0"), *known) == known
     assert cli_options.env_of(parse("--env", "Other-v0"), *known) == ("Other-v0", {})
+    assert cli_options.env_of(parse("--env", ""), *known) == ("", {})
     assert known[1] == {"a": 1, "b": 2}
 
 

@@ -43,7 +43,9 @@ def key_value(text: str) -> tuple[str, Any]:
     """
     key, separator, value = text.partition("=")
     if not separator or not key.isidentifier():
-        raise argparse.ArgumentTypeError(f"expected key=value with a Python name as key, got {text!r}")
+        outer, dot, inner = key.partition(".")
+        nested = f"; a setting inside another is given with it: '{outer}={{{inner}: {value}}}'" if dot and separator else ""
+        raise argparse.ArgumentTypeError(f"expected key=value with a Python name as key, got {text!r}{nested}")
     try:
         return key, parse_yaml(value)
     except InvalidConfig as error:
@@ -130,7 +132,7 @@ def env_of(
         known_env: id that the checkpoint was trained on.
         known_kwargs: arguments that the checkpoint was trained with.
     """
-    env = options.env or known_env or DEFAULT_ENV
+    env = next(name for name in (options.env, known_env, DEFAULT_ENV) if name is not None)
     kept = (known_kwargs or {}) if env == (known_env or DEFAULT_ENV) else {}
     return env, {**kept, **(options.env_kwargs or {})}
 
