@@ -7,14 +7,17 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from line_env import LineEnv, slow_policy
 
-from policytrim_gym.errors import CorruptCheckpoint, InvalidConfig, InvalidSpec
+from policytrim_gym import progress
+from policytrim_gym.errors import CorruptCheckpoint, InvalidConfig, InvalidHorizon, InvalidSpec
 from policytrim_gym.evaluation.evaluate import Evaluator
+from policytrim_gym.policies.checkpoint_facts import load_facts
 from policytrim_gym.policy import CallablePolicy
 from policytrim_gym.spec import PolicySpec
 from policytrim_gym.training.grpo import STATE_FILE, TrimGRPO
@@ -112,6 +115,8 @@ def test_save_and_load_give_the_same_trainer(finished: TrimGRPO, tmp_path: Path)
     loaded = TrimGRPO.load(tmp_path / "saved", LineEnv)
     assert torch.equal(weights(loaded), weights(finished))
     assert loaded.state == finished.state
+    facts = load_facts(tmp_path / "saved")
+    assert facts is not None and (facts.env, facts.execute_horizon) == ("LineEnv", finished.state.execute_horizon)
     assert loaded.config == finished.config
     observation = {"state": np.array([0.0, 2.0], np.float32), "instruction": LineEnv.instruction}
     chunk, nothing = loaded.predict(observation)
@@ -131,6 +136,61 @@ def test_a_truncated_state_is_refused_by_name(finished: TrimGRPO, tmp_path: Path
     (tmp_path / STATE_FILE).write_bytes(content[:size])
     with pytest.raises(CorruptCheckpoint, match=r"state\.pt is not a readable training state"):
         TrimGRPO.load(tmp_path, LineEnv)
+
+
+def test_a_state_of_an_older_version_says_so(finished: TrimGRPO, tmp_path: Path) -> None:
+    finished.save(tmp_path)
+    content = torch.load(tmp_path / STATE_FILE, weights_only=True)
+    del content["origin"]
+    torch.save(content, tmp_path / STATE_FILE)
+    with pytest.raises(CorruptCheckpoint, match=r"state\.pt is of an older version"):
+        TrimGRPO(slow_policy(), LineEnv, CONFIG, tmp_path)
+
+
+def test_a_damaged_state_is_refused_in_one_sentence(finished: TrimGRPO, tmp_path: Path) -> None:
+    finished.save(tmp_path)
+    (tmp_path / STATE_FILE).write_bytes(b"\x80\x02nothing that torch wrote")
+    with pytest.raises(CorruptCheckpoint) as error:
+        TrimGRPO.load(tmp_path, LineEnv)
+    assert len(str(error.value)) - len(str(tmp_path / STATE_FILE)) < 120
+
+
+class NumberedEnv(LineEnv):
+    """A LineEnv that claims to have numbered initial states."""
+
+    initial_state = None
+
+
+@pytest.mark.parametrize(
+    ("setting", "expected"),
+    [
+        ({"windows": (2, 9)}, r"windows must be in 1\.\.8 .* got 9"),
+        ({"validation_states": 251}, r"validation_states must be in 1\.\.250 .* got 251"),
+        ({"warm_start": WarmStartConfig(states_per_task=1001)}, r"warm_start.states_per_task must be in 1\.\.1000 .* got 1001"),
+    ],
+    ids=["windows", "validation_states", "warm_start"],
+)
+def test_what_policy_and_environment_rule_out_is_refused_at_once(setting: dict[str, Any], expected: str) -> None:
+    with pytest.raises((InvalidConfig, InvalidHorizon), match=expected):
+        TrimGRPO(slow_policy(), NumberedEnv, replace(CONFIG, **setting))
+
+
+def test_a_run_says_what_it_does_and_where_it_goes_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def learn(rows: int) -> str:
+        trainer = TrimGRPO(slow_policy(), LineEnv, replace(CONFIG, stage1_fraction=0.0), tmp_path)
+        trainer.learn(3000, lambda trainer: len(trainer.state.rows) != rows, progress_bar=True)
+        out, err = capsys.readouterr()
+        assert out == ""
+        return err
+
+    monkeypatch.setattr(progress, "LOG_EVERY_S", -1.0)
+    assert "going on" not in (first := learn(rows=2))
+    for text in ("baseline: validation h=2 6/6", "warm-start: rollout 16/16", "warm-start: gradient step 30/30"):
+        assert text in first
+    assert " of 3,000 steps, phase horizon" in learn(rows=-1).splitlines()[0]
+    assert "already finished at" in (last := learn(rows=-1)) and last.count("\n") == 1
 
 
 def test_a_frozen_policy_is_refused() -> None:

@@ -42,7 +42,9 @@ def test_the_run_folder_is_the_best_checkpoint_with_its_evidence(base: Path, tmp
         arm = evaluator.evaluate(policy, policy.spec.horizon, CONFIG.validation_states, split="validation")
     assert arm.steps_mean_success == facts.evidence["validation"]["validation_steps"]
     assert f"Execute horizon: **{facts.execute_horizon}**" in (tmp_path / "out" / "README.md").read_text()
-    assert load_policy(str(tmp_path / "out" / "stage1")).spec.chunk_size == policy.spec.chunk_size
+    stage1 = load_facts(tmp_path / "out" / "stage1")
+    assert stage1 is not None and stage1.evidence is not None and (stage1.env, stage1.env_kwargs) == (facts.env, facts.env_kwargs)
+    assert load_policy(str(tmp_path / "out" / "stage1")).spec.horizon == stage1.execute_horizon
     assert json.loads((tmp_path / "out" / "training.json").read_text()) == trainer.state.rows
 
 
@@ -59,6 +61,43 @@ def test_the_base_is_not_overwritten(base: Path) -> None:
     with pytest.raises(InvalidConfig, match="must not be the folder of the policy"):
         run(base, base)
     assert (base / "model.safetensors").read_bytes() == before
+
+
+def content_of(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_run_goes_on_with_the_same_policy_and_environment_only(base: Path, tmp_path: Path) -> None:
+    def stop(trainer: TrimGRPO) -> bool:
+        return False
+
+    run(base, tmp_path / "out", callback=stop)
+    slow_policy(seed=1).save_pretrained(str(tmp_path / "other"))
+    before = content_of(tmp_path / "out")
+    with pytest.raises(InvalidConfig, match=r"policy='.*base' \(weights \w+\), now it is '.*other'"):
+        run(tmp_path / "other", tmp_path / "out", callback=stop)
+    with pytest.raises(InvalidConfig, match="env='LineEnv', now it is '<lambda>'"):
+        trim(str(base), EnvFactory(lambda: LineEnv()), tmp_path / "out", CONFIG, BUDGET, progress_bar=False)
+    assert content_of(tmp_path / "out") == before
+    run(base.rename(tmp_path / "renamed"), tmp_path / "out", callback=stop)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "policytrim.json", "config.yaml"])
+def test_a_folder_with_something_else_is_left_as_it_is(base: Path, tmp_path: Path, name: str) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / name).write_text("tasks: [reach-v3]")
+    with pytest.raises(InvalidConfig, match="use another folder"):
+        run(base, out)
+    assert content_of(out) == {name: b"tasks: [reach-v3]"}
+
+
+def test_a_run_that_died_before_its_first_state_begins_again(base: Path, tmp_path: Path) -> None:
+    run(base, tmp_path / "out", callback=lambda trainer: False)
+    for path in sorted((tmp_path / "out").rglob("*"), reverse=True):
+        if path.is_file() and path.name != "config.yaml":
+            path.unlink()
+    assert run(base, tmp_path / "out", callback=lambda trainer: False).state.rows
 
 
 def test_a_run_goes_on_with_another_number_of_workers(tmp_path: Path) -> None:

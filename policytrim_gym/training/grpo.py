@@ -10,7 +10,6 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from stable_baselines3.common.logger import Logger, configure
 
 from policytrim_gym.chunk import ActionChunk
@@ -18,16 +17,22 @@ from policytrim_gym.config import from_mapping, to_mapping
 from policytrim_gym.errors import InvalidConfig, InvalidSpec
 from policytrim_gym.evaluation.efficiency_report import EfficiencyReport
 from policytrim_gym.evaluation.evaluate import Evaluator
+from policytrim_gym.policies.checkpoint_facts import CheckpointFacts
 from policytrim_gym.policy import ChunkPolicy, Observation, TrainableChunkPolicy
 from policytrim_gym.rollouts.collector import Rollout
-from policytrim_gym.rollouts.env_factory import EnvFactory, EnvLike
-from policytrim_gym.training.grpo_update import GRPOUpdater, UpdateStatistics
+from policytrim_gym.rollouts.env_factory import EnvFactory, EnvLike, as_factory
+from policytrim_gym.training.grpo_update import GRPOUpdater
+from policytrim_gym.training.origin import Origin
 from policytrim_gym.training.sampling_controller import SamplingController
 from policytrim_gym.training.stages import group_requests, stage1_advantages, stage1_windows, stage2_advantages
-from policytrim_gym.training.train_state import PHASES, TrainState, load_state, save_state
+from policytrim_gym.training.state_counts import check_num_states
+from policytrim_gym.training.train_state import PHASES, SavedState, TrainState, load_state, save_state
+from policytrim_gym.training.training_log import iteration_row
 from policytrim_gym.training.trim_config import TrimConfig
+from policytrim_gym.training.trim_facts import trimmed_facts, write_facts
+from policytrim_gym.training.trim_progress import TrimProgress
 from policytrim_gym.training.validation import checkpoint_score, choose_horizon, mean_steps_by_task, validation_row
-from policytrim_gym.training.warm_start import warm_start
+from policytrim_gym.training.warm_start import num_rollouts, warm_start
 
 Callback = Callable[["TrimGRPO"], "bool | None"]
 """Called after every iteration and validation; returning False stops the training, which `learn` can take up again."""
@@ -45,6 +50,12 @@ class TrimGRPO:
         config: a TrimConfig.
         run_dir: where TensorBoard events and the state to resume from are written; None writes nothing. A folder with a state goes on
             from it.
+        policy_uri: where the policy was loaded from, which a checkpoint names; a folder with the run of another one is refused.
+
+    Raises:
+        InvalidSpec: a frozen policy.
+        InvalidConfig, InvalidHorizon: a setting that policy or environment rule out, or a folder with another run.
+        CorruptCheckpoint: the folder's state is damaged, or of an older version.
 
     >>> # TrimGRPO(load_policy("runs/base"), "PolicyTrim/MetaWorld-v0").learn(1_000_000, progress_bar=True).save("runs/trimmed")
     """
@@ -55,6 +66,7 @@ class TrimGRPO:
         env: EnvLike | EnvFactory,
         config: TrimConfig | None = None,
         run_dir: str | os.PathLike[str] | None = None,
+        policy_uri: str | None = None,
     ) -> None:
         if not isinstance(policy, TrainableChunkPolicy):
             raise InvalidSpec(f"TrimGRPO needs a TrainableChunkPolicy, got {type(policy).__name__}; train the horizon of a frozen policy")
@@ -63,6 +75,9 @@ class TrimGRPO:
         self.run_dir = None if run_dir is None else Path(run_dir)
         self.state = TrainState(stock_horizon=policy.spec.horizon)
         self._evaluator = Evaluator(env, self.config.num_workers)
+        self._check_settings()
+        self._origin = Origin.of(self.factory, policy_uri)
+        self._progress = TrimProgress(1, self.state, show=False)
         self._updater = GRPOUpdater(policy, self.config)
         self._best_weights: dict[str, Any] = copy.deepcopy(policy.state_dict())
         self._average: dict[str, Any] = copy.deepcopy(policy.state_dict())
@@ -70,7 +85,12 @@ class TrimGRPO:
         self._logger: Logger | None = None
         self._last_save = 0.0
         if self.run_dir is not None and (self.run_dir / STATE_FILE).exists():
-            self._restore(*load_state(self.run_dir / STATE_FILE, to_mapping(self.config)))
+            self._restore(load_state(self.run_dir / STATE_FILE, self._origin, to_mapping(self.config)))
+
+    @property
+    def factory(self) -> EnvFactory:
+        """Makes the environment that is trained in."""
+        return self._evaluator.collector.factory
 
     @property
     def windows(self) -> tuple[int, ...]:
@@ -121,7 +141,7 @@ class TrimGRPO:
         if total_timesteps < 1:
             raise InvalidConfig(f"total_timesteps must be at least 1, got {total_timesteps}")
         callbacks = [] if callback is None else [callback] if callable(callback) else list(callback)
-        bar = _progress_bar(total_timesteps, self.num_timesteps) if progress_bar else None
+        self._progress = TrimProgress(total_timesteps, self.state, show=progress_bar)
         steps = {
             "baseline": self._measure_baseline,
             "warm-start": self._warm_start,
@@ -131,18 +151,18 @@ class TrimGRPO:
         }
         try:
             while self.state.phase != "done":
+                self._progress.begin(self.state.phase)
                 started = time.perf_counter()
                 row = steps[self.state.phase](total_timesteps)
                 self.state.seconds += time.perf_counter() - started
                 row.update(stage=row.get("stage", self.state.phase), seconds=self.state.seconds, timesteps=self.num_timesteps)
-                self._log(row, bar)
+                self._log(row)
                 if any(function(self) is False for function in callbacks):
                     break
             self._save_state()
         finally:
             self._evaluator.close()
-            if bar is not None:
-                bar.close()
+            self._progress.close()
         if self.state.phase == "done":
             self.policy.load_state_dict(self._best_weights)
         return self
@@ -154,30 +174,43 @@ class TrimGRPO:
         return self.policy.predict_action_chunk(observation), None
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes a checkpoint folder with the policy, and beside it the state to go on from."""
+        """Writes a checkpoint folder with the policy and its facts, and beside it the state to go on from."""
+        write_facts(Path(path), self.facts())
         self.policy.save_pretrained(str(path))
-        save_state(Path(path) / STATE_FILE, self.state, to_mapping(self.config), self._tensors())
+        save_state(Path(path) / STATE_FILE, self._saved_state())
+
+    def facts(self, demonstrations: dict[str, Any] | None = None) -> CheckpointFacts:
+        """Returns what a checkpoint of the best weights so far knows beside them.
+
+        Args:
+            demonstrations: that the entering policy was cloned from.
+        """
+        return trimmed_facts(self.factory, self.config, self.state, self._origin.policy, demonstrations, self.policy.spec.horizon)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], env: EnvLike | EnvFactory) -> TrimGRPO:
         """Takes back what `save` wrote; `learn` goes on from there.
 
         Raises:
-            CorruptCheckpoint: the folder is incomplete or truncated.
+            CorruptCheckpoint: the folder is incomplete, truncated or of an older version.
+            InvalidConfig: it was trained in another environment.
         """
         from policytrim_gym.policies.loading import load_policy
 
         policy = load_policy(str(path))
-        state, config, tensors = load_state(Path(path) / STATE_FILE, None)
+        factory = as_factory(env)
+        saved = load_state(Path(path) / STATE_FILE, Origin.of(factory, None))
         if not isinstance(policy, TrainableChunkPolicy):
             raise InvalidSpec(f"{path} holds a {type(policy).__name__}, which cannot be trained")
-        trainer = cls(policy, env, from_mapping(TrimConfig, config))
-        trainer._restore(state, config, tensors)
+        trainer = cls(policy, factory, from_mapping(TrimConfig, saved.config))
+        trainer._restore(saved)
         return trainer
 
     def validate(self, execute_horizon: int) -> EfficiencyReport:
         """Evaluates the present weights on the validation states."""
-        return self._evaluator.evaluate(self.policy, execute_horizon, self.config.validation_states, split="validation")
+        states = self.config.validation_states
+        show = self._progress.rollouts(f"{self.state.phase}: validation h={execute_horizon}", states * len(self._evaluator.tasks))
+        return self._evaluator.evaluate(self.policy, execute_horizon, states, split="validation", on_episode=show)
 
     # One step of each phase. Each returns a row for the log and sets the next phase when it is through.
 
@@ -192,7 +225,10 @@ class TrimGRPO:
 
     def _warm_start(self, total_timesteps: int) -> dict[str, Any]:
         assert self.config.warm_start is not None
-        summary = warm_start(self.policy, self._evaluator, self.config.warm_start, self.config.seed)
+        config, progress = self.config.warm_start, self._progress
+        show_rollout = progress.rollouts("warm-start: rollout", num_rollouts(self.policy, self._evaluator, config), training=True)
+        show_step = progress.gradient_steps("warm-start: gradient step", config.gradient_steps)
+        summary = warm_start(self.policy, self._evaluator, config, self.config.seed, show_rollout, show_step)
         self.state.num_timesteps += summary["timesteps"]
         arm = self.validate(self.policy.spec.chunk_size)
         self._set_mean_steps(arm)
@@ -216,7 +252,7 @@ class TrimGRPO:
         statistics = self._updater.update(rollouts, advantages, seed=self.state.iteration)
         _average_into(self._average, self.policy.state_dict(), self.config.average_decay)
         self.state.iteration += 1
-        row = _iteration_row(rollouts, statistics)
+        row = iteration_row(rollouts, statistics)
         through = self.num_timesteps >= end
         due = begin + (self.state.num_validations + 1) * (end - begin) / self.config.num_validations
         if through or self.num_timesteps >= due:
@@ -239,6 +275,14 @@ class TrimGRPO:
         return {"stage": "horizon", "execute_horizon": chosen.execute_horizon, "horizon_success": choice, **validation_row(chosen)}
 
     # Parts of the steps.
+
+    def _check_settings(self) -> None:
+        """Refuses, before anything is written or run, what policy and environment rule out."""
+        _ = self.windows  # checked against the chunk size
+        if self._evaluator.has_initial_states:
+            check_num_states("validation_states", self.config.validation_states, "validation")
+            if self.config.warm_start is not None:
+                check_num_states("warm_start.states_per_task", self.config.warm_start.states_per_task, "train")
 
     def _first_stage(self) -> str:
         return "stage1" if self.config.stage1_fraction > 0 else "horizon"
@@ -313,67 +357,38 @@ class TrimGRPO:
 
     # Log and state.
 
-    def _log(self, row: dict[str, Any], bar: Any) -> None:
+    def _log(self, row: dict[str, Any]) -> None:
         self.state.rows.append(row)
         for key, value in row.items():
             if isinstance(value, (int, float)) and not isinstance(value, bool):
                 self.logger.record(f"{row['stage']}/{key}", value)
         self.logger.dump(self.num_timesteps)
-        if bar is not None:
-            bar.update(self.num_timesteps - bar.n)
-            bar.set_description(f"{row['stage']}: success {row.get('success', row.get('validation_success', 0)):.0%}")
-            if "validation_success" in row:
-                bar.write(_validation_line(row))
+        self._progress.end(row)
         if time.monotonic() - self._last_save > SAVE_EVERY_S:
             self._save_state()
 
-    def _tensors(self) -> dict[str, Any]:
-        return {
+    def _saved_state(self) -> SavedState:
+        tensors = {
             "policy": self.policy.state_dict(),
             "best": self._best_weights,
             "average": self._average,
             "stage1": self._stage1_weights,
             "optimizer": self._updater.optimizer.state_dict(),
         }
+        return SavedState(self.state, to_mapping(self.config), self._origin, tensors)
 
     def _save_state(self) -> None:
         if self.run_dir is not None:
-            save_state(self.run_dir / STATE_FILE, self.state, to_mapping(self.config), self._tensors())
+            save_state(self.run_dir / STATE_FILE, self._saved_state())
             self._last_save = time.monotonic()
 
-    def _restore(self, state: TrainState, config: dict[str, Any], tensors: dict[str, Any]) -> None:
-        self.state = state
+    def _restore(self, saved: SavedState) -> None:
+        self.state, self._origin, tensors = saved.state, saved.origin, saved.tensors
         self.policy.load_state_dict(tensors["policy"])
         self._best_weights, self._average, self._stage1_weights = tensors["best"], tensors["average"], tensors["stage1"]
         self._updater.optimizer.load_state_dict(tensors["optimizer"])
-        if state.execute_horizon:
-            self._set_policy_horizon(state.execute_horizon)
-
-
-def _iteration_row(rollouts: Sequence[Rollout], statistics: UpdateStatistics | None) -> dict[str, Any]:
-    solved = [rollout for rollout in rollouts if rollout.success]
-    row: dict[str, Any] = {
-        "success": len(solved) / len(rollouts),
-        "steps": float(np.mean([rollout.steps for rollout in solved])) if solved else None,
-        "calls": float(np.mean([len(rollout.windows) for rollout in solved])) if solved else None,
-    }
-    if statistics is not None:
-        row |= {"loss": statistics.loss, "clip_fraction": statistics.clip_fraction, "grad_norm": statistics.grad_norm}
-        row["approx_kl"] = statistics.approx_kl
-    return row
-
-
-def _validation_line(row: dict[str, Any]) -> str:
-    steps, calls = row["validation_steps"], row["validation_calls"]
-    costs = "no success" if steps is None else f"{steps:.1f} steps, {calls:.2f} calls"
-    best = " (best so far)" if row.get("is_best") else ""
-    return f"{row['seconds']:6.0f} s  {row['stage']:<10} validation: success {row['validation_success']:.1%}, {costs}{best}"
-
-
-def _progress_bar(total: int, done: int) -> Any:
-    from tqdm import tqdm
-
-    return tqdm(total=total, initial=done, unit="step", unit_scale=True, dynamic_ncols=True)
+        if self.state.execute_horizon:
+            self._set_policy_horizon(self.state.execute_horizon)
 
 
 def _average_into(average: dict[str, Any], weights: dict[str, Any], decay: float) -> None:

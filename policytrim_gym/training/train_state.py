@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import io
 import os
+import re
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
+from policytrim_gym.config import to_mapping
+from policytrim_gym.differences import first_difference
 from policytrim_gym.errors import CorruptCheckpoint, InvalidConfig
 from policytrim_gym.files import write_atomic
+from policytrim_gym.training.origin import Origin
 
 PHASES = ("baseline", "warm-start", "stage1", "horizon", "stage2", "done")
 """In their order; "horizon" chooses the execute horizon of stage 2 on validation states."""
@@ -41,38 +45,53 @@ class TrainState:
     rows: list[dict[str, Any]] = field(default_factory=list)  # the log
 
 
-def save_state(path: str | os.PathLike[str], state: TrainState, config: dict[str, Any], tensors: dict[str, Any]) -> None:
-    """Writes state, configuration and tensors into one file, whole or not at all."""
+class SavedState(NamedTuple):
+    """What a state file holds."""
+
+    state: TrainState
+    config: dict[str, Any]
+    origin: Origin
+    tensors: dict[str, Any]
+
+
+def save_state(path: str | os.PathLike[str], saved: SavedState) -> None:
+    """Writes state, configuration, origin and tensors into one file, whole or not at all."""
     buffer = io.BytesIO()
-    torch.save({"state": asdict(state), "config": config, "tensors": tensors}, buffer)
+    content = {"state": asdict(saved.state), "config": saved.config, "origin": to_mapping(saved.origin), "tensors": saved.tensors}
+    torch.save(content, buffer)
     write_atomic(path, buffer.getvalue())
 
 
-def load_state(path: str | os.PathLike[str], config: dict[str, Any] | None) -> tuple[TrainState, dict[str, Any], dict[str, Any]]:
-    """Reads what `save_state` wrote: state, configuration, tensors.
+def load_state(path: str | os.PathLike[str], origin: Origin, config: dict[str, Any] | None = None) -> SavedState:
+    """Reads what `save_state` wrote.
 
     Args:
         path: of the file.
-        config: the configuration that the run is to go on with, or None to take the file's.
+        origin: the policy and environment that the run is to go on with.
+        config: the configuration that it is to go on with, or None to take the file's.
 
     Raises:
-        CorruptCheckpoint: not such a file, or truncated.
-        InvalidConfig: the file was written under another configuration; the message names the first difference.
+        CorruptCheckpoint: not such a file, truncated, or of an older version.
+        InvalidConfig: the file was written for another policy or environment, or under another configuration; the message names the
+            first difference.
     """
     try:
         # weights_only: a state file is data; it must not be able to run code.
         content = torch.load(Path(path), weights_only=True, map_location="cpu")
-        state = TrainState(**content["state"])
-        saved_config, tensors = content["config"], content["tensors"]
+        state, saved_config, tensors = TrainState(**content["state"]), content["config"], content["tensors"]
+        saved_origin = Origin(**content["origin"]) if "origin" in content else None
     except FileNotFoundError as error:
         raise CorruptCheckpoint(f"{path} is missing") from error
-    except Exception as error:  # torch raises many types for a damaged archive
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+    except Exception as error:  # torch raises many types for a damaged archive, some with a page of advice
+        reason = re.split(r"(?<=[.!?])\s|\n", str(error).strip())[0] or type(error).__name__
         raise CorruptCheckpoint(f"{path} is not a readable training state: {reason}") from error
-    if config is not None:
-        for key in sorted(set(config) | set(saved_config)):
-            if key != "num_workers" and config.get(key) != saved_config.get(key):  # the number of workers changes no outcome
-                raise InvalidConfig(
-                    f"{path} was written with {key}={saved_config.get(key)!r}, now it is {config.get(key)!r}; use another folder"
-                )
-    return state, saved_config, tensors
+    if saved_origin is None:
+        raise CorruptCheckpoint(
+            f"{path} is of an older version, which did not note policy and environment, so it cannot be gone on with; use another folder"
+        )
+    difference = saved_origin.difference(origin)
+    if difference is None and config is not None:
+        difference = first_difference(saved_config, config, ignore=("num_workers",))  # the number of workers changes no outcome
+    if difference is not None:
+        raise InvalidConfig(f"{path} was written with {difference}; use another folder")
+    return SavedState(state, saved_config, saved_origin, tensors)

@@ -7,16 +7,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from policytrim_gym.config import dump_yaml, to_mapping
+from policytrim_gym.config import dump_yaml, load_yaml
 from policytrim_gym.errors import InvalidConfig
 from policytrim_gym.files import write_atomic, write_json_atomic
 from policytrim_gym.policies.checkpoint_facts import CheckpointFacts
 from policytrim_gym.policies.loading import load_policy
-from policytrim_gym.policies.model_card import write_model_card
-from policytrim_gym.policy import TrainableChunkPolicy
 from policytrim_gym.rollouts.env_factory import EnvFactory
-from policytrim_gym.training.grpo import Callback, TrimGRPO
+from policytrim_gym.run_folder import holds_checkpoint
+from policytrim_gym.training.grpo import STATE_FILE, Callback, TrimGRPO
 from policytrim_gym.training.trim_config import TrimConfig
+from policytrim_gym.training.trim_facts import stage1_facts, write_facts
 
 LOG_FILE = "training.json"
 STAGE1_FOLDER = "stage1"
@@ -49,30 +49,42 @@ def trim(
         progress_bar: whether to show one.
 
     Raises:
-        InvalidConfig: the folder holds a run with another configuration, or is the policy's own.
+        InvalidConfig: the folder holds another checkpoint, or a run with another policy, environment or configuration.
+        CorruptCheckpoint: policy or state to go on from are damaged, or the state is of an older version.
         CannotWrite: the disk is full or not writable; the last checkpoint and state are whole.
     """
     folder = Path(out)
-    if Path(policy_uri).is_dir() and Path(policy_uri).resolve() == folder.resolve():
-        raise InvalidConfig(f"the run folder must not be the folder of the policy to trim, got {out} for both")
-    policy = load_policy(policy_uri)
-    trainer = TrimGRPO(policy, env, config, run_dir=folder)
+    _check_folder(folder, policy_uri)
+    trainer = TrimGRPO(load_policy(policy_uri), env, config, run_dir=folder, policy_uri=policy_uri)
     write_atomic(folder / "config.yaml", dump_yaml(config))
-    writer = _RunFolder(folder, env, facts, policy_uri)
+    writer = _RunFolder(folder, None if facts is None else facts.demonstrations)
     callbacks = [callback] if callable(callback) else list(callback)
     trainer.learn(total_timesteps, [writer, *callbacks], progress_bar)
     writer.write(trainer)
     return trainer
 
 
+def _check_folder(folder: Path, policy_uri: str) -> None:
+    """Refuses a folder whose content a trim would destroy: a run of `trim` has a state to go on from before it has a checkpoint."""
+    if Path(policy_uri).is_dir() and Path(policy_uri).resolve() == folder.resolve():
+        raise InvalidConfig(f"the run folder must not be the folder of the policy to trim, got {folder} for both")
+    if (folder / STATE_FILE).exists():
+        return
+    if holds_checkpoint(folder):
+        raise InvalidConfig(f"{folder} holds a checkpoint and no trim to go on with ({STATE_FILE}); use another folder")
+    if (folder / "config.yaml").exists():
+        try:
+            load_yaml(TrimConfig, folder / "config.yaml")
+        except InvalidConfig as error:
+            raise InvalidConfig(f"{folder} holds something else than a trim ({error}); use another folder") from error
+
+
 class _RunFolder:
     """Keeps the folder's checkpoint at the best one; a callback."""
 
-    def __init__(self, folder: Path, env: EnvFactory, facts: CheckpointFacts | None, policy_uri: str) -> None:
+    def __init__(self, folder: Path, demonstrations: dict[str, Any] | None) -> None:
         self._folder = folder
-        self._env = env
-        self._facts = facts
-        self._policy_uri = policy_uri
+        self._demonstrations = demonstrations
         self._written: dict[str, Any] = {}
 
     def __call__(self, trainer: TrimGRPO) -> None:
@@ -83,32 +95,20 @@ class _RunFolder:
 
     def write(self, trainer: TrimGRPO) -> None:
         """Writes the best weights, what proves them, and the log."""
-        policy = trainer.policy
-        assert isinstance(policy, TrainableChunkPolicy)
         write_json_atomic(self._folder / LOG_FILE, trainer.state.rows)
         with trainer.best_weights():
-            policy.save_pretrained(str(self._folder))
-        best = trainer.state.best_validation
-        facts = self._facts or CheckpointFacts(policy.spec.horizon)
-        evidence = {
-            "trimmed_from": self._policy_uri,
-            "finished": trainer.state.phase == "done",
-            "validation": best,
-            "success_floor": trainer.state.success_floor,
-            "timesteps": trainer.num_timesteps,
-            "seconds": trainer.state.seconds,
-        }
-        trimmed = CheckpointFacts(
-            execute_horizon=int(best.get("execute_horizon", policy.spec.horizon)),
-            env=self._env.id,
-            env_kwargs=dict(self._env.kwargs),
-            demonstrations=facts.demonstrations,
-            settings=to_mapping(trainer.config),
-            evidence=evidence,
-        )
-        trimmed.save(self._folder)
-        write_model_card(self._folder, trimmed)
-        if trainer.stage1_weights and not (self._folder / STAGE1_FOLDER / "model.safetensors").exists():
-            with trainer.weights(trainer.stage1_weights):
-                policy.save_pretrained(str(self._folder / STAGE1_FOLDER))
-        self._written = dict(best)
+            trainer.policy.save_pretrained(str(self._folder))
+        facts = trainer.facts(self._demonstrations)
+        write_facts(self._folder, facts)
+        self._write_stage1(trainer, facts)
+        self._written = dict(trainer.state.best_validation)
+
+    def _write_stage1(self, trainer: TrimGRPO, facts: CheckpointFacts) -> None:
+        """Writes what stage 1 ended with, once: when its horizon has been chosen on it."""
+        folder = self._folder / STAGE1_FOLDER
+        choice = next((row for row in trainer.state.rows if row["stage"] == "horizon"), None)
+        if not trainer.stage1_weights or choice is None or (folder / "model.safetensors").exists():
+            return
+        write_facts(folder, stage1_facts(facts, choice))
+        with trainer.weights(trainer.stage1_weights):
+            trainer.policy.save_pretrained(str(folder))

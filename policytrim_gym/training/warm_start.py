@@ -92,6 +92,15 @@ def warm_start(
     return summary
 
 
+def num_rollouts(policy: TrainableChunkPolicy, evaluator: Evaluator, config: WarmStartConfig) -> int:
+    """Returns how many rollouts `warm_start` will ask for."""
+    return len(_rates(policy, config)) * config.states_per_task * len(evaluator.tasks)
+
+
+def _rates(policy: TrainableChunkPolicy, config: WarmStartConfig) -> tuple[float, ...]:
+    return config.playback_rates if policy.spec.action_kinds is not None else (1.0,)
+
+
 def _rollouts(
     policy: TrainableChunkPolicy,
     evaluator: Evaluator,
@@ -100,8 +109,7 @@ def _rollouts(
 ) -> Sequence[Rollout]:
     """Returns the rollouts at every rate from the same training states."""
     rollouts: list[Rollout] = []
-    rates = config.playback_rates if policy.spec.action_kinds is not None else (1.0,)
-    for rate in rates:
+    for rate in _rates(policy, config):
         controller = PlaybackController(policy, rate, 0, evaluator.action_low, evaluator.action_high)
         requests = evaluator.requests(
             policy.spec.horizon, config.states_per_task, "train", seed=0, max_steps=config.max_steps, keep_trajectory=True

@@ -1,0 +1,28 @@
+"""How many initial states of a split a setting may ask for."""
+
+from __future__ import annotations
+
+from policytrim_gym.envs.initial_states import NUM_INITIAL_STATES, check_split
+from policytrim_gym.errors import InvalidConfig
+
+
+def check_num_states(name: str, count: int, split: str) -> int:
+    """Returns `count` when the split has as many initial states of each task.
+
+    Args:
+        name: of the setting.
+        count: states of each task.
+        split: that they are taken from.
+
+    Raises:
+        InvalidConfig: it has not.
+
+    >>> check_num_states("test_states", 251, "test")
+    Traceback (most recent call last):
+    ...
+    policytrim_gym.errors.InvalidConfig: test_states must be in 1..250 (initial states of a task in the test split), got 251
+    """
+    available = NUM_INITIAL_STATES[check_split(split)]
+    if not 1 <= count <= available:
+        raise InvalidConfig(f"{name} must be in 1..{available} (initial states of a task in the {split} split), got {count}")
+    return count

@@ -1,0 +1,43 @@
+"""Entries of a trim's log, and how one reads as a line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from policytrim_gym.rollouts.collector import Rollout
+from policytrim_gym.training.grpo_update import UpdateStatistics
+
+
+def iteration_row(rollouts: Sequence[Rollout], statistics: UpdateStatistics | None) -> dict[str, Any]:
+    """Returns an iteration as an entry of the log.
+
+    Args:
+        rollouts: that it collected.
+        statistics: of its update; None where no group carried a signal.
+    """
+    solved = [rollout for rollout in rollouts if rollout.success]
+    row: dict[str, Any] = {
+        "success": len(solved) / len(rollouts),
+        "steps": float(np.mean([rollout.steps for rollout in solved])) if solved else None,
+        "calls": float(np.mean([len(rollout.windows) for rollout in solved])) if solved else None,
+    }
+    if statistics is not None:
+        row |= {"loss": statistics.loss, "clip_fraction": statistics.clip_fraction, "grad_norm": statistics.grad_norm}
+        row["approx_kl"] = statistics.approx_kl
+    return row
+
+
+def validation_line(row: dict[str, Any]) -> str:
+    """Returns a validation of the training log as a line.
+
+    >>> row = {"seconds": 61.2, "stage": "stage2", "validation_success": 0.98, "validation_steps": 63.04, "validation_calls": 2.5}
+    >>> validation_line({**row, "is_best": True})
+    '    61 s  stage2     validation: success 98.0%, 63.0 steps, 2.50 calls (best so far)'
+    """
+    steps, calls = row["validation_steps"], row["validation_calls"]
+    costs = "no success" if steps is None else f"{steps:.1f} steps, {calls:.2f} calls"
+    best = " (best so far)" if row.get("is_best") else ""
+    return f"{row['seconds']:6.0f} s  {row['stage']:<10} validation: success {row['validation_success']:.1%}, {costs}{best}"
