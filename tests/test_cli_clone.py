@@ -7,8 +7,11 @@ import json
 import pytest
 
 from policytrim_gym.cli.main import main
-from policytrim_gym.errors import CorruptCheckpoint
+from policytrim_gym.config import to_mapping
+from policytrim_gym.errors import CannotWrite, CorruptCheckpoint
 from policytrim_gym.policies.checkpoint_facts import CheckpointFacts, load_facts
+from policytrim_gym.run_folder import check_writable
+from policytrim_gym.training.clone import CloneConfig
 
 SMALL = ["--demos", "2", "--set", "gradient_steps=5", "hidden_size=8", "chunk_size=8", "execute_horizon=4"]
 
@@ -53,6 +56,7 @@ def test_clone_makes_a_checkpoint_once_and_refuses_to_mix(tmp_path, capsys):
         (["--env-kwargs", "tasks=[raech-v3]"], "did you mean 'reach-v3'"),
         (["--set", "gradient_setps=5"], "gradient_steps"),
         (["--env", "No-v0"], "`No` doesn't exist.\n"),
+        (["--env", "Pendulum-v1"], "Pendulum-v1 has no scripted expert"),
     ],
 )
 def test_clone_refuses_what_it_does_not_know_in_one_line(tmp_path, capsys, arguments, expected):
@@ -60,3 +64,55 @@ def test_clone_refuses_what_it_does_not_know_in_one_line(tmp_path, capsys, argum
     err = capsys.readouterr().err
     assert err.count("\n") == 1 and expected in err
     assert not (tmp_path / "base").exists()
+
+
+@pytest.fixture
+def cloned(tmp_path):
+    """A folder with what `clone` leaves, but for its weights."""
+    settings = to_mapping(CloneConfig())
+    facts = CheckpointFacts(8, "PolicyTrim/MetaWorld-v0", {"tasks": ["reach-v3"]}, {"demonstrator": "slow-uneven", "tasks": {}}, settings)
+    facts.save(tmp_path)
+    (tmp_path / "model.safetensors").touch()
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--demos", "3"], "demos_per_task=40, now it is 3"),
+        (["--env-kwargs", "tasks=push-v3"], "env_kwargs.tasks=['reach-v3'], now it is ['push-v3']"),
+        (["--env", "Pendulum-v1"], "env='PolicyTrim/MetaWorld-v0', now it is 'Pendulum-v1'"),
+    ],
+)
+def test_a_clone_with_other_settings_is_refused_by_the_first_difference(cloned, capsys, arguments, expected):
+    tasks = [] if "--env-kwargs" in arguments else ["--env-kwargs", "tasks=reach-v3"]
+    assert main(["clone", "--out", str(cloned), *tasks, *arguments]) == 1
+    assert expected in capsys.readouterr().err
+
+
+def test_one_task_alone_is_the_list_of_it(cloned):
+    assert main(["clone", "--out", str(cloned), "--env-kwargs", "tasks=reach-v3"]) == 0
+
+
+def test_a_checkpoint_that_is_no_clone_is_kept(cloned, capsys):
+    (cloned / "policytrim.json").unlink()
+    assert main(["clone", "--out", str(cloned)]) == 1
+    assert "no clone" in capsys.readouterr().err
+    assert sorted(path.name for path in cloned.iterdir()) == ["model.safetensors"]
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_the_demonstrations(tmp_path, capsys):
+    pytest.importorskip("metaworld")
+    (tmp_path / "file").touch()
+    assert main(["clone", "--out", str(tmp_path / "file")]) == 1
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1 and "cannot write into" in err
+
+
+def test_the_check_of_a_folder_leaves_nothing_behind(tmp_path):
+    check_writable(tmp_path / "new" / "folder")
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "file").touch()
+    for place in (tmp_path / "file", tmp_path / "file" / "folder"):
+        with pytest.raises(CannotWrite, match="cannot write into"):
+            check_writable(place)

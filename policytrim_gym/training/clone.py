@@ -15,7 +15,10 @@ from policytrim_gym.policies.checkpoint_facts import CheckpointFacts
 from policytrim_gym.policies.model_card import write_model_card
 from policytrim_gym.policies.state_policy import StatePolicy, StatePolicyConfig
 from policytrim_gym.policies.word_tokenizer import WordTokenizer
+from policytrim_gym.progress import ProgressBar, write_line
 from policytrim_gym.rollouts.env_factory import EnvFactory
+from policytrim_gym.rollouts.expert_episode import ExpertRunner
+from policytrim_gym.run_folder import check_writable
 from policytrim_gym.training.demonstrations import DemonstrationSet, record_demonstrations
 from policytrim_gym.training.imitation import chunk_targets, imitate
 
@@ -57,7 +60,7 @@ class CloneConfig:
 
 
 def clone_into(folder: str | os.PathLike[str], factory: EnvFactory, config: CloneConfig, num_workers: int = 2) -> CheckpointFacts:
-    """Records demonstrations, trains on them and saves the checkpoint, with progress bars; returns what the checkpoint knows.
+    """Records demonstrations, trains on them and saves the checkpoint, showing how far it is; returns what the checkpoint knows.
 
     The weights are written last: they make the folder complete.
 
@@ -70,24 +73,25 @@ def clone_into(folder: str | os.PathLike[str], factory: EnvFactory, config: Clon
     Raises:
         NoDemonstrations: the expert fails too often.
         InvalidSpec: the environment has no scripted expert.
+        CannotWrite: the folder cannot be written into.
     """
-    from tqdm import tqdm
-
-    probe = factory()
+    probe = ExpertRunner(factory, config.demonstrator, config.seed).env
     tasks = tuple(getattr(probe.unwrapped, "tasks", ()))
     action_kinds = getattr(probe.unwrapped, "action_kinds", None)
     control_dt_s = getattr(probe.unwrapped, "control_dt_s", None)
     probe.close()
-    with tqdm(total=len(tasks), desc="demonstrations", unit="task") as bar:
+    check_writable(folder)
+    write_line(f"cloning {factory.name}, {', '.join(tasks) or 'no task'}, from the {config.demonstrator} expert")
+    with ProgressBar(len(tasks), "task", "demonstrations") as bar:
         demos = record_demonstrations(
-            factory, tasks, config.demonstrator, config.demos_per_task, config.seed, num_workers, lambda task: bar.update()
+            factory, tasks, config.demonstrator, config.demos_per_task, config.seed, num_workers, lambda task: bar.advance()
         )
-    with tqdm(total=config.gradient_steps, desc="cloning", unit="step") as bar:
+    with ProgressBar(config.gradient_steps, "step", "cloning") as bar:
 
         def show(step: int, loss: float) -> None:
-            bar.update()
             if step % 100 == 0:
-                bar.set_postfix(loss=f"{loss:.4f}")
+                bar.describe(f"cloning, loss {loss:.4f}")
+            bar.advance()
 
         policy = clone(demos, config, action_kinds, control_dt_s, show)
     facts = CheckpointFacts(config.execute_horizon, factory.id, dict(factory.kwargs), demos.summary(), to_mapping(config))
