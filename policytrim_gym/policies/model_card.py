@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from policytrim_gym.files import write_atomic
 from policytrim_gym.policies.checkpoint_facts import CheckpointFacts
@@ -26,27 +28,55 @@ def model_card(facts: CheckpointFacts) -> str:
     >>> print(model_card(CheckpointFacts(8, "PolicyTrim/MetaWorld-v0")).splitlines()[7])
     Execute horizon: **8** actions of each chunk before the policy is asked again.
     """
-    lines = ["---", "library_name: policytrim", "tags: [robotics, action-chunking]", "---", "", "# Chunked policy", ""]
+    evidence, demonstrations = facts.evidence or {}, facts.demonstrations or {}
+    title = "Trimmed policy" if evidence else "Cloned policy" if demonstrations else "Chunked policy"
+    lines = ["---", "library_name: policytrim", "tags: [robotics, action-chunking]", "---", "", f"# {title}", ""]
+    if evidence:
+        lines += [_origin(evidence), ""]
     lines += [f"Execute horizon: **{facts.execute_horizon}** actions of each chunk before the policy is asked again.", ""]
     if facts.env is not None:
         lines += [f"Environment: `{facts.env}` {facts.env_kwargs or ''}".rstrip(), ""]
-    if facts.demonstrations is not None:
-        lines += [f"Cloned from the **{facts.demonstrations.get('demonstrator')}** scripted expert:", "", *_demonstration_table(facts), ""]
-    if facts.evidence is not None:
+    if evidence:
         lines += ["Evidence, on validation states (the final proof belongs on test states: `policytrim evaluate`):", ""]
-        validation = facts.evidence.get("validation") or {}
-        lines += [f"- {key.removeprefix('validation_')}: {_number(value)}" for key, value in validation.items()]
-        lines += [f"- success floor: {_number(facts.evidence.get('success_floor'))}"]
-        lines += [f"- physical training steps: {facts.evidence.get('timesteps')}", ""]
+        lines += [*_evidence_lines(evidence), ""]
+    if demonstrations:
+        whose = "The policy that was trimmed is cloned" if evidence else "Cloned"
+        lines += [
+            f"{whose} from the **{demonstrations.get('demonstrator')}** scripted expert:",
+            "",
+            *_demonstration_table(demonstrations),
+            "",
+        ]
     lines += ['Load it: `policytrim_gym.load_policy("this folder")`.', ""]
     return "\n".join(lines)
 
 
-def _demonstration_table(facts: CheckpointFacts) -> list[str]:
-    tasks = (facts.demonstrations or {}).get("tasks", {})
+def _origin(evidence: Mapping[str, Any]) -> str:
+    """Returns in one sentence what the policy was trimmed from, and how far the training is."""
+    source = evidence.get("trimmed_from")
+    what = "Trimmed" if source is None else f"Trimmed from `{source}`"
+    if evidence.get("stage") == "stage1":
+        return f"{what}: the weights that stage 1 ended with, before stage 2."
+    return f"{what}." if evidence.get("finished") else f"{what}; the training has not finished."
+
+
+def _evidence_lines(evidence: Mapping[str, Any]) -> list[str]:
+    values = {key.removeprefix("validation_"): value for key, value in (evidence.get("validation") or {}).items()}
+    values["success floor"] = evidence.get("success_floor")
+    values["physical training steps"] = evidence.get("timesteps")
+    return [f"- {key.replace('_', ' ')}: {_shown(key, value)}" for key, value in values.items()]
+
+
+def _demonstration_table(demonstrations: Mapping[str, Any]) -> list[str]:
+    tasks = demonstrations.get("tasks", {})
     rows = [f"| {task} | {counts['kept']} | {counts['failed']} | {counts['steps_mean']:.0f} |" for task, counts in tasks.items()]
     return ["| task | kept | failed | mean steps |", "|---|---|---|---|", *rows]
 
 
-def _number(value: object) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
+def _shown(key: str, value: object) -> str:
+    """Returns a value as a reader wants it: a success as a percentage, a mean with its decimals, a count with its thousands."""
+    if value is None:
+        return "none"
+    if isinstance(value, (int, float)) and key.startswith("success"):
+        return f"{value:.1%}"
+    return f"{value:,.2f}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
