@@ -22,20 +22,19 @@ def run(options: argparse.Namespace) -> None:
     """Runs the demo, or goes on where a stopped one left off; prints the table.
 
     Raises:
-        InvalidConfig: the folder holds a demo with other settings.
+        InvalidConfig: a wrong setting, or a folder with a demo of other settings or with a checkpoint.
     """
-    from tqdm import tqdm
-
     from policytrim_gym.config import from_mapping, to_mapping
     from policytrim_gym.evaluation.report.tables import print_table
     from policytrim_gym.experiments.config import ExperimentConfig, demo_config
     from policytrim_gym.experiments.run import Experiment
+    from policytrim_gym.progress import write_line
 
     if options.config is None:
         config = from_mapping(ExperimentConfig, {**to_mapping(demo_config(options.seed or 0)), **(options.set or {})})
     else:
         config = shared.config_of(options, ExperimentConfig, seed=options.seed)
-    report = Experiment(config, options.out, say=tqdm.write).run()
+    report = Experiment(config, options.out, say=write_line).run()
     if shared.write_json(options, report):
         return
     print_table(report)

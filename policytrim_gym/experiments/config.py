@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from policytrim_gym.chunk import check_horizon
 from policytrim_gym.config import check_fields
 from policytrim_gym.errors import InvalidConfig
 from policytrim_gym.training.clone import CloneConfig
+from policytrim_gym.training.state_counts import check_num_states
 from policytrim_gym.training.trim_config import TrimConfig
 from policytrim_gym.training.warm_start import WarmStartConfig
 
@@ -53,9 +55,33 @@ class ExperimentConfig:
 
     def __post_init__(self) -> None:
         check_fields(self)
-        for name in ("total_timesteps", "ensemble_horizon", "sweep_states", "test_states", "num_workers"):
+        for name in ("total_timesteps", "num_workers"):
             if getattr(self, name) < 1:
                 raise InvalidConfig(f"{name} must be at least 1, got {getattr(self, name)}")
+        self._check_states()
+        self._check_horizons()
+
+    def _check_states(self) -> None:
+        check_num_states("sweep_states", self.sweep_states, "validation")
+        check_num_states("test_states", self.test_states, "test")
+        check_num_states("clone.demos_per_task", self.clone.demos_per_task, "train")
+        check_num_states("trim.validation_states", self.trim.validation_states, "validation")
+        if self.trim.warm_start is not None:
+            check_num_states("trim.warm_start.states_per_task", self.trim.warm_start.states_per_task, "train")
+
+    def _check_horizons(self) -> None:
+        """Refuses before the clone what its chunk size rules out, instead of hours later."""
+        chunk_size = self.clone.chunk_size
+        check_horizon(self.ensemble_horizon, chunk_size, "ensemble_horizon")
+        for name, horizons in (("horizons", self.horizons), ("trim.windows", self.trim.windows or ())):
+            for horizon in horizons:
+                check_horizon(horizon, chunk_size, name)
+        for delay in self.delays:
+            if not 0 <= 2 * delay <= chunk_size:
+                raise InvalidConfig(f"delays must be in 0..{chunk_size // 2} (half of clone.chunk_size {chunk_size}), got {delay}")
+        for rate in self.playback_rates:
+            if not 0 < rate < float("inf"):
+                raise InvalidConfig(f"playback_rates must be above 0, got {rate}")
 
     @property
     def env_kwargs(self) -> dict[str, list[str]]:

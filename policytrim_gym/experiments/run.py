@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from policytrim_gym.config import dump_yaml, load_yaml, to_mapping
+from policytrim_gym.differences import first_difference
 from policytrim_gym.errors import InvalidConfig, MissingExtra
 from policytrim_gym.evaluation.efficiency_report import EfficiencyReport
 from policytrim_gym.evaluation.evaluate import Evaluator, arm_name
@@ -25,8 +26,10 @@ from policytrim_gym.files import write_atomic
 from policytrim_gym.policies.checkpoint_facts import CheckpointFacts, load_facts
 from policytrim_gym.policies.loading import load_policy
 from policytrim_gym.policy import ChunkPolicy
+from policytrim_gym.progress import ProgressBar
 from policytrim_gym.rollouts.env_factory import EnvFactory
 from policytrim_gym.rollouts.episode import EpisodeRequest
+from policytrim_gym.run_folder import holds_checkpoint
 from policytrim_gym.training.clone import clone_into
 from policytrim_gym.training.trim import LOG_FILE, STAGE1_FOLDER, trim
 
@@ -47,7 +50,8 @@ class Experiment:
         targets: figures that were set before the measurement.
 
     Raises:
-        InvalidConfig: the folder belongs to another experiment.
+        InvalidConfig: the folder belongs to another experiment, or is itself a checkpoint.
+        UnknownTask: the environment has no such task; the folder is left as it was.
     """
 
     def __init__(
@@ -60,14 +64,14 @@ class Experiment:
         self.factory = EnvFactory(ENV_ID, config.env_kwargs)
         config_file = self.out / "config.yaml"
         if config_file.exists():
-            held = to_mapping(load_yaml(ExperimentConfig, config_file))
-            wanted = to_mapping(config)
-            for key in wanted:
-                if held[key] != wanted[key] and key not in _MAY_CHANGE:
-                    raise InvalidConfig(
-                        f"{self.out} holds an experiment with {key}={held[key]!r}, now it is {wanted[key]!r}; choose another folder"
-                    )
+            held = load_yaml(ExperimentConfig, config_file)
+            difference = first_difference(to_mapping(held), to_mapping(config), ignore=_MAY_CHANGE)
+            if difference is not None:
+                raise InvalidConfig(f"{self.out} holds an experiment with {difference}; choose another folder")
+        elif holds_checkpoint(self.out):
+            raise InvalidConfig(f"{self.out} holds a checkpoint and no experiment; choose another folder")
         else:
+            self.factory().close()  # a task that does not exist must not be what the folder stands for from now on
             write_atomic(config_file, dump_yaml(config))
 
     def run(self) -> dict[str, Any]:
@@ -86,7 +90,6 @@ class Experiment:
     def _clone(self) -> ChunkPolicy:
         folder = self.out / "base"
         if not (folder / "model.safetensors").exists():
-            self._say(f"cloning {len(self.config.tasks)} tasks from the {self.config.clone.demonstrator} expert")
             clone_into(folder, self.factory, self.config.clone_config(), self.config.num_workers)
         return load_policy(str(folder))
 
@@ -196,10 +199,8 @@ class Experiment:
         states = self.config.test_states if states is None else states
 
         def evaluate() -> EfficiencyReport:
-            from tqdm import tqdm
-
-            with tqdm(total=states * len(evaluator.tasks), desc=f"{split}: {name}", unit="episode", leave=False) as bar:
-                arm = evaluator.evaluate(policy, states_per_task=states, split=split, on_episode=lambda rollout: bar.update(), **setting)
+            with ProgressBar(states * len(evaluator.tasks), "episode", f"{split}: {name}", leave=False) as bar:
+                arm = evaluator.evaluate(policy, states_per_task=states, split=split, on_episode=lambda rollout: bar.advance(), **setting)
             steps = "no success" if arm.steps_mean_success is None else f"{arm.steps_mean_success:6.1f} steps"
             self._say(f"{split}: {name:<22} success {arm.success_rate:6.1%}  {steps}  {arm.num_replans_mean_success or 0:5.2f} calls")
             return arm
