@@ -63,6 +63,14 @@ def test_every_error_is_one_line_and_a_failing_code(run_command, error, code, ex
     assert err.startswith("policytrim: error: ") and err.count("\n") == 1 and expected in err
 
 
+def test_an_interrupted_command_with_a_run_folder_says_how_to_go_on(run_command):
+    def work(options):
+        options.out = "run"
+        raise KeyboardInterrupt
+
+    assert run_command(work)[2] == "policytrim: error: interrupted; the same command goes on\n"
+
+
 @pytest.mark.parametrize("place", ["before", "after"])
 def test_debug_shows_the_traceback_wherever_it_stands(run_command, place):
     error = InvalidHorizon("got 40")

@@ -120,6 +120,7 @@ def main(argv: Sequence[str] | None = None, commands: Mapping[str, Command] = CO
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
     command = next((argument for argument in arguments if not argument.startswith("-")), None)
+    options = argparse.Namespace()
     try:
         options = build_parser(command, commands).parse_args(arguments)
         code = options.run(options) or 0
@@ -129,7 +130,8 @@ def main(argv: Sequence[str] | None = None, commands: Mapping[str, Command] = CO
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_BROKEN_PIPE
     except KeyboardInterrupt:
-        return fail("interrupted", debug, EXIT_INTERRUPTED)
+        resumes = "out" in options  # what works into a run folder finds there what it has done
+        return fail("interrupted; the same command goes on" if resumes else "interrupted", debug, EXIT_INTERRUPTED)
     except PolicyTrimError as error:
         return fail(str(error) or type(error).__name__, debug)
     except ModuleNotFoundError as error:
