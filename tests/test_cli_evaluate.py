@@ -4,9 +4,61 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 
 from policytrim_gym.cli.main import main
+from policytrim_gym.policy import CallablePolicy
+from policytrim_gym.spec import PolicySpec
+
+PENDULUM = ["--policy", "python:test_cli_evaluate:idle_policy", "--env", "Pendulum-v1", "--workers", "0", "--episodes", "1"]
+
+
+def idle_policy():
+    """Runs whole chunks of 8 on Pendulum-v1."""
+    return CallablePolicy(lambda observation: np.zeros((8, 1)), PolicySpec(chunk_size=8, action_dim=1))
+
+
+@pytest.mark.parametrize("command", ["evaluate", "sweep"])
+def test_a_policy_that_knows_no_environment_is_not_evaluated_in_one_that_it_was_not_made_for(command, capsys):
+    assert main([command, *PENDULUM[:2]]) == 1
+    assert "give --env or --env-kwargs" in capsys.readouterr().err
+
+
+def test_a_delay_cuts_the_policys_own_horizon_but_not_a_given_one(capsys):
+    assert main(["evaluate", *PENDULUM, "--delay", "3"]) == 0
+    where, cut, _, arm = capsys.readouterr().out.splitlines()
+    assert where == "Pendulum-v1: 1 test episodes" and cut == "horizon 5 in place of 8: a delay of 3 leaves no more of 8"
+    assert arm.split()[:4] == ["h=5", "delay", "3", "5"]
+    assert main(["evaluate", *PENDULUM, "--delay", "3", "--horizon", "8"]) == 1
+    assert "must be in 3..5" in capsys.readouterr().err
+
+
+def test_the_context_leaves_stdout_to_the_json(capsys):
+    assert main(["evaluate", *PENDULUM, "--json", "-"]) == 0
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["execute_horizon"] == 8 and "Pendulum-v1" in captured.err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["evaluate", *PENDULUM, "--horizon", "9"], ["evaluate", *PENDULUM, "--delay", "5"], ["sweep", *PENDULUM, "--horizons", "9"]],
+)
+def test_no_empty_bar_stands_before_an_error(arguments, capsys, monkeypatch):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    assert main(arguments) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("policytrim: error: ") and error.count("\n") == 1
+
+
+def test_an_environment_without_continuous_actions_is_named_by_its_id(capsys):
+    assert main(["evaluate", *PENDULUM[:2], "--env", "CartPole-v1"]) == 1
+    assert capsys.readouterr().err.endswith("(Box), CartPole-v1 has Discrete(2)\n")
+
+
+def test_sweep_says_how_much_success_the_longest_horizon_may_lose(capsys):
+    assert main(["sweep", *PENDULUM, "--horizons", "4"]) == 0
+    assert "stock: h=8, success 0.0 %; longest horizon within 5 points of it: 8, success 0.0 %" in capsys.readouterr().out
 
 
 @pytest.fixture(scope="module")

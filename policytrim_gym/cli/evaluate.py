@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
 from policytrim_gym.cli import options as shared
 from policytrim_gym.cli import subjects
 from policytrim_gym.errors import InvalidConfig
+
+if TYPE_CHECKING:
+    from policytrim_gym.spec import PolicySpec
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,8 +37,7 @@ def run(options: argparse.Namespace) -> None:
     Raises:
         InvalidConfig: a selector together with what it chooses.
     """
-    from tqdm import tqdm
-
+    from policytrim_gym.cli.episode_bar import EpisodeBar
     from policytrim_gym.evaluation.evaluate import Evaluator, evaluate_policy
     from policytrim_gym.selectors.loading import load_selector
 
@@ -45,20 +48,31 @@ def run(options: argparse.Namespace) -> None:
     selector = None if options.selector is None else load_selector(options.selector, options.policy)
     with Evaluator(factory, options.workers) as evaluator:
         count = subjects.num_episodes(options, evaluator)
-        with tqdm(total=count, desc="episodes", unit="episode") as bar:
+        subjects.announce(options, evaluator, count)
+        horizon = options.horizon if options.horizon is not None or selector is not None else horizon_beside_delay(options, policy.spec)
+        with EpisodeBar(count) as bar:
             arm = evaluate_policy(
                 policy,
                 evaluator,
-                options.horizon,
+                horizon,
                 count,
                 options.seed,
                 options.delay,
                 options.playback_rate,
                 split=options.split,
                 selector=selector,
-                on_episode=lambda rollout: bar.update(),
+                on_episode=bar,
             )
     if shared.write_json(options, arm.to_json()):
         return
     by_task = [part.renamed(task) for task, part in arm.by_task().items()]
     print("\n".join(subjects.table_of([arm, *(by_task if len(by_task) > 1 else [])])))
+
+
+def horizon_beside_delay(options: argparse.Namespace, spec: PolicySpec) -> int:
+    """Returns the policy's own horizon, cut to chunk_size - delay: the actions behind it are those that run while the policy infers."""
+    longest = spec.chunk_size - options.delay
+    if not options.delay <= longest < spec.horizon:  # beyond half a chunk no horizon is left; the evaluation says so
+        return spec.horizon
+    subjects.say(options, f"horizon {longest} in place of {spec.horizon}: a delay of {options.delay} leaves no more of {spec.chunk_size}")
+    return longest

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from policytrim_gym.cli import options as shared
+from policytrim_gym.errors import InvalidConfig
 
 if TYPE_CHECKING:
     from policytrim_gym.evaluation.efficiency_report import EfficiencyReport
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from policytrim_gym.rollouts.env_factory import EnvFactory
 
 EPISODES_PER_TASK = 50
+MOST_TASKS_NAMED = 10
 COLUMNS = ("h", "playback", "delay", "success", "steps", "steps, all", "calls", "calls, all", "wall-clock")
 
 
@@ -37,20 +40,43 @@ def add_subject(parser: argparse.ArgumentParser, split: str) -> None:
 
 
 def load_subject(options: argparse.Namespace) -> tuple[ChunkPolicy, EnvFactory]:
-    """Returns the policy, and the environment by the options, else by what the checkpoint knows."""
+    """Returns the policy, and the environment by the options, else by what the checkpoint knows.
+
+    Raises:
+        InvalidConfig: neither names one; a policy that is evaluated in an environment it was not made for would only look bad.
+    """
     from policytrim_gym.policies.checkpoint_facts import load_facts
     from policytrim_gym.policies.loading import load_policy
     from policytrim_gym.rollouts.env_factory import EnvFactory
 
     policy = load_policy(options.policy)
     facts = load_facts(options.policy) if Path(options.policy).is_dir() else None
-    env, env_kwargs = shared.env_of(options) if facts is None else shared.env_of(options, facts.env, facts.env_kwargs)
-    return policy, EnvFactory(env, env_kwargs)
+    if facts is not None and facts.env is not None:
+        return policy, EnvFactory(*shared.env_of(options, facts.env, facts.env_kwargs))
+    if options.env is None and options.env_kwargs is None:
+        raise InvalidConfig(
+            f"{options.policy} does not say which environment it was made for (no policytrim.json that names one): "
+            "give --env or --env-kwargs, such as --env-kwargs 'tasks=[reach-v3]'"
+        )
+    return policy, EnvFactory(*shared.env_of(options))
 
 
 def num_episodes(options: argparse.Namespace, evaluator: Evaluator) -> int:
     """Returns `--episodes`, or the default for each task."""
     return options.episodes if options.episodes is not None else EPISODES_PER_TASK * len(evaluator.tasks)
+
+
+def announce(options: argparse.Namespace, evaluator: Evaluator, count: int) -> None:
+    """Says what an evaluation is about to run on: environment, tasks, split and episodes of each arm."""
+    tasks = [task for task in evaluator.tasks if task is not None]
+    names = ", ".join(tasks) if len(tasks) <= MOST_TASKS_NAMED else f"{len(tasks)} tasks"
+    noun = "states" if evaluator.has_initial_states else "episodes"
+    say(options, f"{evaluator.collector.factory.name} {names}".rstrip() + f": {count} {options.split} {noun}")
+
+
+def say(options: argparse.Namespace, line: str) -> None:
+    """Prints a line of the result's context, on stderr where stdout holds JSON alone."""
+    print(line, file=sys.stderr if options.json == "-" else sys.stdout, flush=True)
 
 
 def table_of(arms: Sequence[EfficiencyReport], front: Sequence[EfficiencyReport] = ()) -> list[str]:

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from policytrim_gym.evaluation.sweep import HorizonSweep
 
 
+MARGIN = 0.05
+"""How much of stock's success a longer horizon may lose and still be named; by the point estimate, since a sweep is small."""
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options."""
     subjects.add_subject(parser, split="validation")
@@ -35,10 +39,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Rolls every setting out on the same states; prints the table, the longest horizon that loses nothing, and the strongest setting."""
-    from tqdm import tqdm
-
+    """Rolls every setting out on the same states; prints the table, the longest horizon that keeps success, and the strongest setting."""
+    from policytrim_gym.cli.episode_bar import EpisodeBar
     from policytrim_gym.evaluation.evaluate import Evaluator
+    from policytrim_gym.evaluation.report.tables import percent
     from policytrim_gym.evaluation.sweep import sweep_horizons
 
     policy, factory = subjects.load_subject(options)
@@ -47,7 +51,8 @@ def run(options: argparse.Namespace) -> None:
     num_arms = len({*horizons, policy.spec.horizon}) * len({*rates, 1.0})
     with Evaluator(factory, options.workers) as evaluator:
         count = subjects.num_episodes(options, evaluator)
-        with tqdm(total=num_arms * count, desc="episodes", unit="episode") as bar:
+        subjects.announce(options, evaluator, count)
+        with EpisodeBar(num_arms * count) as bar:
             sweep = sweep_horizons(
                 policy,
                 evaluator,
@@ -56,12 +61,17 @@ def run(options: argparse.Namespace) -> None:
                 options.seed,
                 rates,
                 split=options.split,
-                on_episode=lambda rollout: bar.update(),
+                margin=MARGIN,
+                on_episode=bar,
             )
     if shared.write_json(options, sweep_json(sweep)):
         return
     print("\n".join(subjects.table_of(sweep.arms, sweep.front)))
-    print(f"stock: {sweep.stock.name}; longest horizon that keeps success: {sweep.largest_not_inferior.execute_horizon}")
+    longest, stock = sweep.largest_not_inferior, sweep.stock
+    print(
+        f"stock: {stock.name}, success {percent(stock.success_rate)}; longest horizon within {100 * MARGIN:g} points of it: "
+        f"{longest.execute_horizon}, success {percent(longest.success_rate)}"
+    )
     print(f"strongest setting without training: {sweep.best_untrained.name}")
 
 
