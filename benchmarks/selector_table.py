@@ -5,7 +5,7 @@
         --learned-base 'runs/horizon-base-{seed}' --learned-trimmed 'runs/horizon-trimmed-{seed}'
 
 `--runs` is what `headline.py` left: its checkpoints are evaluated, and its arms of fixed pairs are taken over instead of being measured
-again. What a row leaves open (the best fixed pair, the pair of each task, a rule's threshold and playback rate) is chosen on each seed's
+again. What a row leaves open (the best fixed pair, the pair of each task, a rule's settings) is chosen on each seed's
 validation states alone. The opponent of every row is the best fixed pair of the same policy. A rule's setting is the one that saves most
 and keeps that pair's success there, within a standard error. The table of tasks asks each task for stock's success within a standard
 error of that one task; the strict one for all of the best pair's, since six losses add up. Stopped and started again, it goes on with
@@ -116,8 +116,11 @@ def rules(options: argparse.Namespace, rates: Sequence[float]) -> dict[str, list
     """Returns each rule at every threshold and playback rate that it may be chosen at."""
     horizons, rates = options.rule_horizons, [rate for rate in options.rule_rates if rate in rates]
     return {
-        "disagreement": [DisagreementSelector(horizons, at, playback_rate=rate) for at, rate in product(options.disagreement, rates)],
-        "action-delta": [ActionDeltaSelector(horizons, at, playback_rate=rate) for at, rate in product(options.action_delta, rates)],
+        "disagreement": [
+            DisagreementSelector(horizons, threshold, first, rate)
+            for threshold, first, rate in product(options.disagreement, options.disagreement_first, rates)
+        ],
+        "action-delta": [ActionDeltaSelector(horizons, threshold, rate) for threshold, rate in product(options.action_delta, rates)],
     }
 
 
@@ -328,6 +331,7 @@ def parse_options() -> argparse.Namespace:
         "--rule-rates", type=float, nargs="+", default=[1.0, 1.5, 2.0], help="that a rule may be played at, where its policy is"
     )
     parser.add_argument("--disagreement", metavar="THRESHOLD", type=float, nargs="+", default=[0.1, 0.2, 0.4, 0.8])
+    parser.add_argument("--disagreement-first", metavar="H", type=int, nargs="+", default=[8, 16], help="horizons without an overlap")
     parser.add_argument("--action-delta", metavar="THRESHOLD", type=float, nargs="+", default=[0.05, 0.1, 0.2, 0.4])
     parser.add_argument("--states", type=int, default=100, help="test states of each task")
     parser.add_argument("--validation-states", type=int, default=40, help="of each task")
