@@ -26,10 +26,18 @@ if TYPE_CHECKING:
     from policytrim_gym.policy import ChunkSample as ChunkSample
     from policytrim_gym.policy import TrainableChunkPolicy as TrainableChunkPolicy
     from policytrim_gym.queue import ChunkQueue as ChunkQueue
+    from policytrim_gym.selectors.learned import LearnedSelector as LearnedSelector
+    from policytrim_gym.selectors.learned import save_selector as save_selector
+    from policytrim_gym.selectors.loading import load_selector as load_selector
+    from policytrim_gym.selectors.selector import FixedSelector as FixedSelector
+    from policytrim_gym.selectors.selector import HorizonSelector as HorizonSelector
     from policytrim_gym.spec import PolicySpec as PolicySpec
     from policytrim_gym.training.grpo import TrimGRPO as TrimGRPO
+    from policytrim_gym.training.horizon import train_horizon as train_horizon
+    from policytrim_gym.training.horizon_config import HorizonTrainingConfig as HorizonTrainingConfig
     from policytrim_gym.wrappers.control_horizon import ControlHorizon as ControlHorizon
     from policytrim_gym.wrappers.execute_chunk import ExecuteChunk as ExecuteChunk
+    from policytrim_gym.wrappers.fail_at_time_limit import FailAtTimeLimit as FailAtTimeLimit
     from policytrim_gym.wrappers.record_chunk_statistics import RecordChunkStatistics as RecordChunkStatistics
     from policytrim_gym.wrappers.trim_reward import ApplyTrimReward as ApplyTrimReward
     from policytrim_gym.wrappers.trim_reward import TrimReward as TrimReward
@@ -46,6 +54,11 @@ _MODULE_OF = {
     "ControlHorizon": "wrappers.control_horizon",
     "EfficiencyReport": "evaluation.efficiency_report",
     "ExecuteChunk": "wrappers.execute_chunk",
+    "FailAtTimeLimit": "wrappers.fail_at_time_limit",
+    "FixedSelector": "selectors.selector",
+    "HorizonSelector": "selectors.selector",
+    "HorizonTrainingConfig": "training.horizon_config",
+    "LearnedSelector": "selectors.learned",
     "PolicySpec": "spec",
     "RecordChunkStatistics": "wrappers.record_chunk_statistics",
     "RolloutRecord": "metrics",
@@ -57,7 +70,10 @@ _MODULE_OF = {
     "evaluate_policy": "evaluation.evaluate",
     "group_advantages": "advantages",
     "load_policy": "policies.loading",
+    "load_selector": "selectors.loading",
+    "save_selector": "selectors.learned",
     "sweep_horizons": "evaluation.sweep",
+    "train_horizon": "training.horizon",
 }
 
 __all__ = ["__version__", *_MODULE_OF]
