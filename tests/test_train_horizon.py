@@ -266,6 +266,13 @@ def test_every_algorithm_has_a_file_of_hyperparameters_with_gamma_one(algo: str)
     assert {path.stem for path in FOLDER.glob("*.yml")} == set(ALGORITHMS)
 
 
+@pytest.mark.parametrize("algo", ["ppo", "dqn", "qrdqn"])
+def test_every_algorithm_trains_on_a_dict_observation(algo: str, tmp_path: Path) -> None:
+    small = SMALL if algo == "ppo" else {"learning_starts": 16, "buffer_size": 500}
+    state = train(tmp_path, replace(CONFIG, algo=algo, observation="dict", hyperparameters=small, num_validations=1))
+    assert state.finished and LearnedSelector.load(tmp_path, POLICY).facts.observation == "dict"
+
+
 def test_a_linear_schedule_falls_to_zero() -> None:
     rate = Hyperparameters.of("ppo", {"learning_rate": "lin_1e-3"}).arguments["learning_rate"]
     assert [rate(left) for left in (1.0, 0.5, 0.0)] == pytest.approx([1e-3, 5e-4, 0.0])

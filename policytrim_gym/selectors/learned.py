@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -175,7 +176,10 @@ def load_model(archive: Path, algo: str, **arguments: Any) -> BaseAlgorithm:
         arguments: further ones of the algorithm's own `load`.
     """
     try:
-        return algorithm_class(algo).load(archive, device="cpu", **arguments)
+        with warnings.catch_warnings():
+            # Of its own replay buffer for several steps SB3 warns, when it reads it back, that someone else has chosen it.
+            warnings.filterwarnings("ignore", message="`n_steps=")
+            return algorithm_class(algo).load(archive, device="cpu", **arguments)
     except Exception as error:  # zip, pickle, torch and SB3 raise many types for a damaged archive
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise CorruptCheckpoint(f"{archive} is not a readable {algo} model: {reason}") from error

@@ -75,7 +75,7 @@ def train_horizon(
         raise InvalidConfig(f"the run folder must not be the folder of the policy, got {out} for both")
     policy = load_policy(policy_uri)
     HorizonMenu(config.horizons, config.playback_rates, policy.spec)
-    Hyperparameters.of(config.algo, config.hyperparameters)  # a wrong one must not cost a measurement of the policy
+    Hyperparameters.of(config.algo, config.hyperparameters, config.observation)  # a wrong one must not cost a measurement of the policy
     asked = HorizonTrainingState(config, PolicyFingerprint.of(policy.spec, policy_uri), env.id, dict(env.kwargs))
     state = HorizonTrainingState.load(folder / RESUME_FOLDER)
     if state is not None:
@@ -155,7 +155,7 @@ def _learn(
 def _make_model(state: HorizonTrainingState, folder: Path, venv: VecEnv) -> BaseAlgorithm:
     """Returns a new model, or the last one of a stopped run."""
     config = state.config
-    hyperparameters = Hyperparameters.of(config.algo, config.hyperparameters)
+    hyperparameters = Hyperparameters.of(config.algo, config.hyperparameters, config.observation)
     normalized = VecNormalize(venv, norm_reward=False) if hyperparameters.normalize else venv
     logs = str(folder / "tensorboard")
     if state.model is None:

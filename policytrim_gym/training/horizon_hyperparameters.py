@@ -11,6 +11,7 @@ from typing import Any
 from policytrim_gym.config import parse_yaml
 from policytrim_gym.errors import InvalidConfig
 from policytrim_gym.selectors.sb3_algorithms import algorithm_class, check_algorithm
+from policytrim_gym.wrappers.horizon_observation import ObservationLayout
 
 FOLDER = Path(__file__).parent / "hyperparameters"
 SET_BY_THE_TRAINING = ("self", "policy", "env", "seed", "device", "verbose", "tensorboard_log", "_init_setup_model")
@@ -30,14 +31,24 @@ class Hyperparameters:
     arguments: dict[str, Any]
 
     @classmethod
-    def of(cls, algo: str, changes: Mapping[str, Any]) -> Hyperparameters:
+    def of(cls, algo: str, changes: Mapping[str, Any], observation: ObservationLayout = "summary") -> Hyperparameters:
         """Returns those of hyperparameters/<algo>.yml with changes; "lin_1e-3" becomes a schedule that falls to 0, as in the RL zoo.
+
+        SB3's replay buffer for Dict observations has no returns over several steps, so that DQN and QR-DQN go without them there.
+
+        Args:
+            algo: name of the algorithm.
+            changes: in place of the file's.
+            observation: layout of what the model sees.
 
         Raises:
             InvalidConfig: an unknown algorithm, or a change of what it does not have; the message lists what it has.
         """
         algo = check_algorithm(algo)
-        values = {**parse_yaml((FOLDER / f"{algo}.yml").read_text(encoding="utf-8")), **changes}
+        values = parse_yaml((FOLDER / f"{algo}.yml").read_text(encoding="utf-8"))
+        if observation == "dict" and "buffer_size" in values:
+            values["n_steps"] = 1
+        values.update(changes)
         allowed = ["normalize", *(name for name in inspect.signature(algorithm_class(algo)).parameters if name not in SET_BY_THE_TRAINING)]
         for name in values:
             if name not in allowed:
