@@ -175,6 +175,7 @@ class EfficiencyReport:
             playback_rate=self.playback_rate,
             inference_delay_steps=self.inference_delay_steps,
             training_seeds=None if seeds is None else [seeds[index] for index in indices],
+            selector=self.selector,
         )
 
     def to_json(self) -> dict[str, Any]:

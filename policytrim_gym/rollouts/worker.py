@@ -33,7 +33,8 @@ class EnvSlot:
         observation, info = self.env.reset(seed=seed, options=options if self._has_initial_states else None)
         self._observation = self._flat(observation, info)
         step_s = time.perf_counter() - started
-        self._task, self._initial_state = info.get("task"), info.get("initial_state")
+        # Where no state can be chosen, the number that an info holds tells no two episodes apart.
+        self._task, self._initial_state = info.get("task"), info.get("initial_state") if self._has_initial_states else None
         return WindowResult(self._observation, 0, False, False, step_s, self._task, self._initial_state)
 
     def run(self, actions: NDArray[np.float32], keep_trajectory: bool = False) -> WindowResult:
