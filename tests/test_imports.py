@@ -39,10 +39,7 @@ LAYERS = {
     "experiments": 5,
     "cli": 6,
 }
-SIDEWAYS = {
-    ("training", "evaluation"),  # a training keeps its best checkpoint by evaluating
-    ("selectors", "wrappers"),  # a learned selector sees what ControlHorizon showed in training
-}
+SIDEWAYS = {("training", "evaluation")}  # a training keeps its best checkpoint by evaluating
 # A URI is resolved at run time only; the wrapper must not need the policies to be imported.
 UPWARDS = {("policytrim_gym.wrappers.control_horizon", "policytrim_gym.policies.loading")}
 

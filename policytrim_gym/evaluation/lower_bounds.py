@@ -31,8 +31,8 @@ class LowerBounds:
         calls_bound: mean of ceil(S / H) at the arm's own S: what executing whole chunks would leave.
         calls_headroom: calls / calls_bound, at least 1 unless actions of one chunk were run more than once or played faster.
         steps: task -> mean S over successes, where arm and reference both succeed.
-        steps_reference: task -> mean S of the reference, the fastest controller that was run here; it is a controller's time, not a
-            proof, so a headroom below 1 is possible.
+        steps_reference: task -> mean S of the reference, a scripted straight line with saturated actions here; it is a controller's time,
+            not a proof, so a headroom below 1 is possible.
         steps_headroom: mean of steps over mean of steps_reference, each task counted once; None without a reference.
 
     >>> from policytrim_gym.metrics import RolloutRecord
@@ -58,7 +58,7 @@ def lower_bounds(arm: EfficiencyReport, reference: EfficiencyReport | None = Non
 
     Args:
         arm: the arm.
-        reference: rollouts of the fastest controller at hand on the same tasks (a straight line with saturated actions), or None.
+        reference: rollouts of a fast controller on the same tasks (a straight line with saturated actions), or None.
 
     Raises:
         MismatchedRollouts: arm and reference have no task in common.

@@ -16,10 +16,10 @@ from gymnasium.spaces import Box
 from policytrim_gym.config import check_fields, from_mapping, to_mapping
 from policytrim_gym.errors import CorruptCheckpoint, InvalidConfig, InvalidSpec
 from policytrim_gym.files import write_json_atomic
+from policytrim_gym.horizon_observation import HorizonObservation, ObservationLayout
 from policytrim_gym.replan import HorizonMenu
 from policytrim_gym.selectors.policy_fingerprint import PolicyFingerprint
 from policytrim_gym.selectors.sb3_algorithms import check_algorithm
-from policytrim_gym.wrappers.horizon_observation import HorizonObservation, ObservationLayout
 
 if TYPE_CHECKING:
     from stable_baselines3.common.vec_env import VecEnv

@@ -8,8 +8,8 @@ from typing import Any
 
 from policytrim_gym.config import check_fields
 from policytrim_gym.errors import InvalidConfig
+from policytrim_gym.horizon_observation import ObservationLayout
 from policytrim_gym.selectors.sb3_algorithms import check_algorithm
-from policytrim_gym.wrappers.horizon_observation import ObservationLayout
 from policytrim_gym.wrappers.trim_reward import BASE_FACTOR, TrimReward
 
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from policytrim_gym.config import parse_yaml
 from policytrim_gym.errors import InvalidConfig
+from policytrim_gym.horizon_observation import ObservationLayout
 from policytrim_gym.selectors.sb3_algorithms import algorithm_class, check_algorithm
-from policytrim_gym.wrappers.horizon_observation import ObservationLayout
 
 FOLDER = Path(__file__).parent / "hyperparameters"
 SET_BY_THE_TRAINING = ("self", "policy", "env", "seed", "device", "verbose", "tensorboard_log", "_init_setup_model")

@@ -13,11 +13,11 @@ from gymnasium.utils import RecordConstructorArgs
 
 from policytrim_gym.chunk import ActionChunk
 from policytrim_gym.errors import InvalidChunk, InvalidSpec
+from policytrim_gym.horizon_observation import HorizonObservation, ObservationLayout
 from policytrim_gym.policy import ChunkPolicy
 from policytrim_gym.replan import HorizonChoice, HorizonMenu, ReplanContext, play_at_rate
 from policytrim_gym.spec import PolicySpec
 from policytrim_gym.wrappers.chunk_runner import ChunkRunner, SuccessFunction, time_limit
-from policytrim_gym.wrappers.horizon_observation import HorizonObservation, ObservationLayout
 from policytrim_gym.wrappers.trim_reward import TrimReward, TrimRewardHistory, TrimRewardMeter, as_trim_reward
 
 

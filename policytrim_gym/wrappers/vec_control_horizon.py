@@ -17,12 +17,12 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepR
 
 from policytrim_gym.chunk import ActionChunk
 from policytrim_gym.errors import InvalidChunk, InvalidConfig, InvalidHorizon, InvalidSpec
+from policytrim_gym.horizon_observation import HorizonObservation, ObservationLayout
 from policytrim_gym.policy import ChunkPolicy
 from policytrim_gym.replan import HorizonChoice, HorizonMenu, ReplanContext, play_at_rate
 from policytrim_gym.wrappers.chunk_runner import check_time_limit
 from policytrim_gym.wrappers.control_horizon import check_chunk, resolve_policy
 from policytrim_gym.wrappers.execute_chunk import ChunkWindow, ExecuteChunk
-from policytrim_gym.wrappers.horizon_observation import HorizonObservation, ObservationLayout
 from policytrim_gym.wrappers.record_chunk_statistics import RolloutMeter
 from policytrim_gym.wrappers.trim_reward import TrimReward, TrimRewardHistory, TrimRewardMeter, as_trim_reward
 
