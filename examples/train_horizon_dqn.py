@@ -16,7 +16,7 @@ from pendulum_planner import HORIZONS, make_env, make_policy, print_table
 from stable_baselines3 import DQN
 from stable_baselines3.common.env_util import make_vec_env
 
-from policytrim_gym import ControlHorizon, FailAtTimeLimit, LearnedSelector, TrimReward, save_selector
+from policytrim_gym import ControlHorizon, LearnedSelector, TrimReward, save_selector
 
 # About 1.3 times what the planner takes at its stock horizon of 2: slower and more expensive successes save nothing.
 REWARD = TrimReward(beta=0.0, kappa=0.8, lam=0.0, base_steps=50.0, kappa_calls=0.8, base_calls=25.0)
@@ -25,7 +25,7 @@ TRAINING_CALLS = 20_000
 
 def make_training_env() -> gym.Env:
     """Returns the task with the choice of the horizon as its action; running out of time is a failure and earns nothing."""
-    return FailAtTimeLimit(ControlHorizon(make_env(), make_policy(), HORIZONS, REWARD, observation="flat"))
+    return ControlHorizon(make_env(), make_policy(), HORIZONS, REWARD, observation="flat")
 
 
 def main() -> None:

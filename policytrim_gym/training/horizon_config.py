@@ -48,10 +48,10 @@ class HorizonTrainingConfig:
     playback_rates: tuple[float, ...] = (1.0,)
     observation: ObservationLayout = "summary"
     beta: float = 0.0
-    kappa: float = 0.8
+    kappa: float = 0.2
     lam: float = 0.0
-    kappa_calls: float = 0.8
-    n_envs: int = 8
+    kappa_calls: float = 2.0
+    n_envs: int = 16
     validation_states: int = 25
     num_validations: int = 10
     success_floor: float | None = None
