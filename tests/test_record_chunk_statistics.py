@@ -77,7 +77,7 @@ def test_wall_clock_holds_what_the_caller_does_between_calls() -> None:
 
 
 def test_inference_time_is_that_of_the_chunks_that_ran() -> None:
-    inner = ControlHorizon(CountingEnv(truncate_at=8), numbered_policy(), (4,))
+    inner = ControlHorizon(CountingEnv(truncate_at=8), numbered_policy(), (4,), reward=None)
     env = RecordChunkStatistics(inner)
     for _ in range(2):
         env.reset()
