@@ -184,6 +184,51 @@ def test_a_stopped_run_goes_on_from_the_last_validation(algo: str, tmp_path: Pat
     assert [path.name for path in (tmp_path / "resume").glob("*.zip")] == [finished.model]
 
 
+def test_a_run_that_was_stopped_twice_still_learns(tmp_path: Path, monkeypatch) -> None:
+    """The archive holds the learning start that the last resume had set; added up, they would pass the end of the training."""
+    small = {"learning_starts": 16, "buffer_size": 500, "policy_kwargs": {"net_arch": [8]}}
+    config = replace(CONFIG, algo="dqn", hyperparameters=small, total_timesteps=192, num_validations=3)
+    starts: list[tuple[int, int]] = []
+    make_model = horizon_module._make_model
+
+    def spy(state, folder, venv):
+        model = make_model(state, folder, venv)
+        starts.append((model.num_timesteps, model.learning_starts))
+        return model
+
+    monkeypatch.setattr(horizon_module, "_make_model", spy)
+    evaluate = EvaluateEfficiency._evaluate
+
+    def evaluate_and_stop(self):
+        evaluate(self)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(EvaluateEfficiency, "_evaluate", evaluate_and_stop)
+    for _ in range(3):
+        with pytest.raises(KeyboardInterrupt):
+            train(tmp_path, config)
+    assert starts == [(0, 16), (64, 80), (128, 144)]
+
+
+class CameraLineEnv(LineEnv):
+    """A LineEnv with a camera."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        spaces = {"image_front": gym.spaces.Box(0, 255, (36, 36, 3), np.uint8), **self.observation_space.spaces}
+        self.observation_space = gym.spaces.Dict(spaces)
+
+    def _observe(self) -> dict[str, np.ndarray]:
+        return {"image_front": np.zeros((36, 36, 3), np.uint8), **super()._observe()}
+
+
+def test_images_are_not_normalised_but_seen_by_a_convolution(tmp_path: Path) -> None:
+    config = replace(CONFIG, total_timesteps=32, observation="dict", num_validations=1, validation_states=1)
+    train(tmp_path, config, env=CameraLineEnv)
+    selector = LearnedSelector.load(tmp_path, POLICY)
+    assert type(selector._model.policy.features_extractor.extractors["image_front"]).__name__ == "NatureCNN"
+
+
 def test_only_training_states_are_trained_on_and_only_validation_states_choose(tmp_path: Path) -> None:
     RESETS.clear()
     train(tmp_path, env=SplitLineEnv)

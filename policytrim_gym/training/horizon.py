@@ -8,7 +8,9 @@ from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import gymnasium as gym
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList
+from stable_baselines3.common.preprocessing import is_image_space
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
 from policytrim_gym.config import dump_yaml
@@ -156,7 +158,7 @@ def _make_model(state: HorizonTrainingState, folder: Path, venv: VecEnv) -> Base
     """Returns a new model, or the last one of a stopped run."""
     config = state.config
     hyperparameters = Hyperparameters.of(config.algo, config.hyperparameters, config.observation)
-    normalized = VecNormalize(venv, norm_reward=False) if hyperparameters.normalize else venv
+    normalized = _normalized(venv) if hyperparameters.normalize else venv
     logs = str(folder / "tensorboard")
     if state.model is None:
         network = "MultiInputPolicy" if config.observation == "dict" else "MlpPolicy"
@@ -170,12 +172,20 @@ def _make_model(state: HorizonTrainingState, folder: Path, venv: VecEnv) -> Base
         if normalizer is not None and isinstance(normalized, VecNormalize):
             normalizer.restore(normalized)
         model = load_model(archive, config.algo, env=normalized, tensorboard_log=logs)
-        if hasattr(model, "learning_starts"):
-            model.learning_starts += state.num_timesteps  # the replay buffer is empty again
+        if "learning_starts" in hyperparameters.arguments:
+            # The replay buffer is empty again. The archive holds what a start before this one has made of the number.
+            model.learning_starts = hyperparameters.arguments["learning_starts"] + state.num_timesteps  # type: ignore[attr-defined]
     # SB3 seeds with the training's own seed, by which an environment without initial states would show the test episodes. A run that
     # goes on must not begin with the same episodes again.
     normalized.seed(SPLIT_SEEDS["train"] + (config.seed * config.n_envs + state.num_timesteps) % SEEDS_OF_A_SPLIT)
     return model
+
+
+def _normalized(venv: VecEnv) -> VecNormalize:
+    """Returns the environments with normalised observations; images stay as they are, or SB3 would no longer know them as such."""
+    space = venv.observation_space
+    keys = [key for key, box in space.spaces.items() if not is_image_space(box)] if isinstance(space, gym.spaces.Dict) else None
+    return VecNormalize(venv, norm_reward=False, norm_obs_keys=keys)
 
 
 class _KeepState(BaseCallback):
