@@ -133,14 +133,14 @@ def test_a_finished_folder_is_left_as_it_is(run) -> None:
 
 @pytest.mark.parametrize("change", [{"beta": 0.5}, {"total_timesteps": 256}, {"hyperparameters": {"n_steps": 16}}])
 def test_another_training_is_refused(run, change: dict[str, Any]) -> None:
-    with pytest.raises(InvalidConfig, match=f"holds a training with {next(iter(change))}=.*, now it is"):
+    with pytest.raises(InvalidConfig, match=rf"holds a training with {next(iter(change))}[=.].*, now it is"):
         train(run[0], replace(CONFIG, **change))
 
 
 def test_another_policy_or_environment_is_refused(run) -> None:
     with pytest.raises(InvalidConfig, match="holds a training with env='LineEnv', now it is 'SplitLineEnv'"):
         train(run[0], env=SplitLineEnv)
-    with pytest.raises(InvalidConfig, match="holds a training for the policy python:test_train_horizon:line_policy, python:test_train"):
+    with pytest.raises(InvalidConfig, match="with policy='python:test_train_horizon:line_policy', now it is 'python:test_train"):
         train_horizon("python:test_train_horizon:failing_policy", EnvFactory(LineEnv), run[0], CONFIG)
 
 
@@ -284,6 +284,14 @@ def test_what_cannot_be_trained_is_refused_before_anything_is_written(tmp_path: 
     assert not out.exists()
     with pytest.raises(InvalidConfig, match="must not be the folder of the policy"):
         train_horizon(str(tmp_path), EnvFactory(LineEnv), tmp_path, CONFIG)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "policytrim.json", "config.yaml"])
+def test_a_folder_with_something_else_is_left_as_it_is(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("tasks: [reach-v3]")
+    with pytest.raises(InvalidConfig, match="use another folder"):
+        train(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [name] and (tmp_path / name).read_text() == "tasks: [reach-v3]"
 
 
 @pytest.mark.parametrize(

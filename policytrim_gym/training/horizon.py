@@ -21,6 +21,7 @@ from policytrim_gym.policies.loading import load_policy
 from policytrim_gym.policy import ChunkPolicy
 from policytrim_gym.replan import HorizonMenu
 from policytrim_gym.rollouts.env_factory import EnvFactory
+from policytrim_gym.run_folder import check_run_folder
 from policytrim_gym.selectors.learned import load_model, write_model
 from policytrim_gym.selectors.observation_normalizer import ObservationNormalizer
 from policytrim_gym.selectors.policy_fingerprint import PolicyFingerprint
@@ -30,7 +31,8 @@ from policytrim_gym.training.horizon_callbacks import EvaluateEfficiency, KeepBe
 from policytrim_gym.training.horizon_config import HorizonTrainingConfig
 from policytrim_gym.training.horizon_envs import make_training_envs
 from policytrim_gym.training.horizon_hyperparameters import Hyperparameters
-from policytrim_gym.training.horizon_state import HorizonTrainingState
+from policytrim_gym.training.horizon_state import STATE_FILE, HorizonTrainingState
+from policytrim_gym.training.origin import plain_kwargs
 from policytrim_gym.training.validation import mean_calls_by_task, mean_steps_by_task, validation_row
 
 if TYPE_CHECKING:
@@ -68,17 +70,16 @@ def train_horizon(
         What the folder's resume/state.json holds: the stock measurement, the log, whether the training has ended.
 
     Raises:
-        InvalidConfig: the folder holds another training or is the policy's own, or the policy never succeeds.
+        InvalidConfig: the folder holds something else than this training or is the policy's own, or the policy never succeeds.
         InvalidHorizon, InvalidSpec: horizons or playback rates that the policy cannot run.
         CannotWrite: the disk is full or not writable; what was written before is whole.
     """
     folder = Path(out)
-    if Path(policy_uri).is_dir() and Path(policy_uri).resolve() == folder.resolve():
-        raise InvalidConfig(f"the run folder must not be the folder of the policy, got {out} for both")
+    check_run_folder(folder, policy_uri, "horizon training", f"{RESUME_FOLDER}/{STATE_FILE}", HorizonTrainingConfig)
     policy = load_policy(policy_uri)
     HorizonMenu(config.horizons, config.playback_rates, policy.spec)
     Hyperparameters.of(config.algo, config.hyperparameters, config.observation)  # a wrong one must not cost a measurement of the policy
-    asked = HorizonTrainingState(config, PolicyFingerprint.of(policy.spec, policy_uri), env.id, dict(env.kwargs))
+    asked = HorizonTrainingState(config, PolicyFingerprint.of(policy.spec, policy_uri), env.id, plain_kwargs(env.kwargs))
     state = HorizonTrainingState.load(folder / RESUME_FOLDER)
     if state is not None:
         state.check_same(asked, folder)

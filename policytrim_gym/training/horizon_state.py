@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from policytrim_gym.config import check_fields, from_mapping, to_mapping
+from policytrim_gym.differences import first_difference
 from policytrim_gym.errors import CorruptCheckpoint, InvalidConfig
 from policytrim_gym.files import write_json_atomic
 from policytrim_gym.selectors.policy_fingerprint import PolicyFingerprint
 from policytrim_gym.training.horizon_config import HorizonTrainingConfig
+from policytrim_gym.training.origin import Origin
 
-FILE_NAME = "state.json"
+STATE_FILE = "state.json"
 CHANGES_NO_OUTCOME = ("num_workers", "subprocesses")
 
 
@@ -63,7 +65,7 @@ class HorizonTrainingState:
 
     def save(self, folder: Path) -> None:
         """Writes state.json; raises CannotWrite, and then the old one is untouched."""
-        write_json_atomic(folder / FILE_NAME, to_mapping(self))
+        write_json_atomic(folder / STATE_FILE, to_mapping(self))
 
     @classmethod
     def load(cls, folder: Path) -> HorizonTrainingState | None:
@@ -72,7 +74,7 @@ class HorizonTrainingState:
         Raises:
             CorruptCheckpoint: the file is damaged.
         """
-        path = folder / FILE_NAME
+        path = folder / STATE_FILE
         try:
             return from_mapping(cls, json.loads(path.read_text(encoding="utf-8")))
         except FileNotFoundError:
@@ -82,12 +84,14 @@ class HorizonTrainingState:
 
     def check_same(self, other: HorizonTrainingState, folder: Path) -> None:
         """Raises InvalidConfig, naming the first difference, unless another start asks for the same training."""
-        mine, theirs = ({**to_mapping(each.config), "env": each.env, "env_kwargs": each.env_kwargs} for each in (self, other))
-        for key, value in mine.items():
-            if key not in CHANGES_NO_OUTCOME and theirs[key] != value:
-                raise InvalidConfig(f"{folder} holds a training with {key}={value!r}, now it is {theirs[key]!r}; use another folder")
-        same_weights = self.policy.weights_sha256 == other.policy.weights_sha256
-        if not same_weights or (self.policy.weights_sha256 is None and self.policy != other.policy):
-            raise InvalidConfig(
-                f"{folder} holds a training for the policy {self.policy.uri}, {other.policy.uri} is another; use another folder"
-            )
+        difference = first_difference(self._settings(), other._settings(), CHANGES_NO_OUTCOME)
+        difference = self._origin().difference(other._origin()) if difference is None else difference
+        if difference is not None:
+            raise InvalidConfig(f"{folder} holds a training with {difference}; use another folder")
+
+    def _settings(self) -> dict[str, Any]:
+        # Of a policy without weights of its own, the sizes may differ under the same URI.
+        return {**to_mapping(self.config), "policy": {**to_mapping(self.policy), "uri": None, "weights_sha256": None}}
+
+    def _origin(self) -> Origin:
+        return Origin(self.env, self.env_kwargs, self.policy.uri, self.policy.weights_sha256)

@@ -1,4 +1,4 @@
-"""What a trim began from: a run folder goes on with nothing else."""
+"""What a training began from: a run folder goes on with nothing else."""
 
 from __future__ import annotations
 

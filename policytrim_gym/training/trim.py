@@ -7,13 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from policytrim_gym.config import dump_yaml, load_yaml
-from policytrim_gym.errors import InvalidConfig
+from policytrim_gym.config import dump_yaml
 from policytrim_gym.files import write_atomic, write_json_atomic
 from policytrim_gym.policies.checkpoint_facts import CheckpointFacts
 from policytrim_gym.policies.loading import load_policy
 from policytrim_gym.rollouts.env_factory import EnvFactory
-from policytrim_gym.run_folder import holds_checkpoint
+from policytrim_gym.run_folder import check_run_folder
 from policytrim_gym.training.grpo import STATE_FILE, Callback, TrimGRPO
 from policytrim_gym.training.trim_config import TrimConfig
 from policytrim_gym.training.trim_facts import stage1_facts, write_facts
@@ -54,7 +53,7 @@ def trim(
         CannotWrite: the disk is full or not writable; the last checkpoint and state are whole.
     """
     folder = Path(out)
-    _check_folder(folder, policy_uri)
+    check_run_folder(folder, policy_uri, "trim", STATE_FILE, TrimConfig)
     trainer = TrimGRPO(load_policy(policy_uri), env, config, run_dir=folder, policy_uri=policy_uri)
     write_atomic(folder / "config.yaml", dump_yaml(config))
     writer = _RunFolder(folder, None if facts is None else facts.demonstrations)
@@ -62,21 +61,6 @@ def trim(
     trainer.learn(total_timesteps, [writer, *callbacks], progress_bar)
     writer.write(trainer)
     return trainer
-
-
-def _check_folder(folder: Path, policy_uri: str) -> None:
-    """Refuses a folder whose content a trim would destroy: a run of `trim` has a state to go on from before it has a checkpoint."""
-    if Path(policy_uri).is_dir() and Path(policy_uri).resolve() == folder.resolve():
-        raise InvalidConfig(f"the run folder must not be the folder of the policy to trim, got {folder} for both")
-    if (folder / STATE_FILE).exists():
-        return
-    if holds_checkpoint(folder):
-        raise InvalidConfig(f"{folder} holds a checkpoint and no trim to go on with ({STATE_FILE}); use another folder")
-    if (folder / "config.yaml").exists():
-        try:
-            load_yaml(TrimConfig, folder / "config.yaml")
-        except InvalidConfig as error:
-            raise InvalidConfig(f"{folder} holds something else than a trim ({error}); use another folder") from error
 
 
 class _RunFolder:
