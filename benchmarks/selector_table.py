@@ -16,7 +16,6 @@ what is missing; a controller that was trained again needs another folder. The r
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -27,7 +26,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from policytrim_gym.errors import InvalidConfig, InvalidSpec
+from policytrim_gym.errors import InvalidSpec
 from policytrim_gym.evaluation.comparison import Comparison, compare_arms
 from policytrim_gym.evaluation.efficiency_report import EfficiencyReport
 from policytrim_gym.evaluation.evaluate import Evaluator, arm_name
@@ -38,6 +37,7 @@ from policytrim_gym.evaluation.report.verdict import outcome_of, points
 from policytrim_gym.evaluation.task_table import task_table_selector
 from policytrim_gym.experiments.arms import ArmStore
 from policytrim_gym.experiments.pool import pool_seeds
+from policytrim_gym.experiments.settings import keep_settings
 from policytrim_gym.files import write_atomic, write_json_atomic
 from policytrim_gym.policies.checkpoint_facts import load_facts
 from policytrim_gym.policies.loading import load_policy
@@ -306,14 +306,10 @@ def draw(rows: Sequence[Row], palette: Palette) -> Figure:
     return figure
 
 
-def check_settings(options: argparse.Namespace) -> None:
-    """Raises InvalidConfig when the folder holds arms of other runs, states or grids, as they would be taken for these."""
-    wanted = {key: value if isinstance(value, (int, float, list)) else str(value) for key, value in vars(options).items()}
-    wanted = {key: value for key, value in wanted.items() if key not in ("out", "workers", "learned_base", "learned_trimmed", "seeds")}
-    file = options.out / "settings.json"
-    if file.exists() and (held := json.loads(file.read_text(encoding="utf-8"))) != wanted:
-        raise InvalidConfig(f"{options.out} holds results of {held}, now it is {wanted}; choose another folder")
-    write_json_atomic(file, wanted)
+def settings_of(options: argparse.Namespace) -> dict[str, Any]:
+    """Returns what decides the arms: the runs, the states and the grids."""
+    kept = {key: value for key, value in vars(options).items() if key not in ("out", "workers", "learned_base", "learned_trimmed", "seeds")}
+    return {key: value if isinstance(value, (int, float, list)) else str(value) for key, value in kept.items()}
 
 
 def parse_options() -> argparse.Namespace:
@@ -348,7 +344,7 @@ def parse_options() -> argparse.Namespace:
 def main() -> None:
     """Runs all policies and seeds, pools them, and writes table, JSON and plot."""
     options = parse_options()
-    check_settings(options)
+    keep_settings(options.out, settings_of(options))
     folder = options.runs / f"seed-{options.seeds[0]}" / "base"
     facts = load_facts(folder)
     if facts is None or facts.env is None:

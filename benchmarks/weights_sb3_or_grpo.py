@@ -26,11 +26,12 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import DummyVecEnv
 
-from policytrim_gym.errors import InvalidConfig, InvalidSpec
+from policytrim_gym.errors import InvalidSpec
 from policytrim_gym.evaluation.efficiency_report import EfficiencyReport, pool_arms
 from policytrim_gym.evaluation.evaluate import Evaluator, arm_name
 from policytrim_gym.evaluation.report.tables import interval_words, number, percent
 from policytrim_gym.experiments.arms import ArmStore
+from policytrim_gym.experiments.settings import keep_settings
 from policytrim_gym.files import write_atomic, write_json_atomic
 from policytrim_gym.policies.checkpoint_facts import load_facts
 from policytrim_gym.policies.loading import load_policy
@@ -290,15 +291,6 @@ def table(arms: dict[str, EfficiencyReport], costs: dict[str, list[Cost]]) -> st
     return "\n".join(lines)
 
 
-def check_settings(options: argparse.Namespace) -> None:
-    """Raises InvalidConfig when the folder holds results of other settings, as they would be taken for these."""
-    wanted = {**{key: value for key, value in vars(options).items() if key != "out"}, "ppo": asdict(PPOSettings())}
-    file = options.out / "settings.json"
-    if file.exists() and (held := json.loads(file.read_text(encoding="utf-8"))) != wanted:
-        raise InvalidConfig(f"{options.out} holds results of {held}, now it is {wanted}; choose another folder")
-    write_json_atomic(file, wanted)
-
-
 def main() -> None:
     """Runs all seeds, pools them and writes table and JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -310,14 +302,15 @@ def main() -> None:
     parser.add_argument("--test-states", type=int, default=100, help="of each task")
     parser.add_argument("--out", type=Path, default=Path("runs/weights"))
     options = parser.parse_args()
-    check_settings(options)
+    settings = {**{key: value for key, value in vars(options).items() if key != "out"}, "ppo": asdict(PPOSettings())}
+    keep_settings(options.out, settings)
     results = [run_seed(folder, seed, options) for seed, folder in enumerate(options.policy)]
     arms = {name: pool_arms(name, {seed: of_seed[name] for seed, (of_seed, _) in enumerate(results)}) for name in results[0][0]}
     costs = {name: [of_seed[name] for _, of_seed in results] for name in results[0][1]}
     command = " ".join(["python", "benchmarks/weights_sb3_or_grpo.py", *sys.argv[1:]])
     values = {
         "command": command,
-        "settings": json.loads((options.out / "settings.json").read_text(encoding="utf-8")),
+        "settings": settings,
         "costs": {name: [asdict(cost) for cost in spent] for name, spent in costs.items()},
         "arms": [arm.to_json() for arm in arms.values()],
     }
