@@ -45,9 +45,8 @@ def run(options: argparse.Namespace) -> None:
         InvalidConfig: a wrong setting, or a folder with another training.
         CorruptCheckpoint: the policy or the state to go on from is damaged.
     """
-    from tqdm import tqdm
-
     from policytrim_gym.cli.subjects import load_subject
+    from policytrim_gym.progress import write_line
     from policytrim_gym.training.horizon import train_horizon
     from policytrim_gym.training.horizon_config import HorizonTrainingConfig
 
@@ -62,8 +61,7 @@ def run(options: argparse.Namespace) -> None:
         num_workers=options.workers,
     )
     _, factory = load_subject(options)
-    report = None if options.json == "-" else tqdm.write  # not through the progress bar
-    state = train_horizon(options.policy, factory, options.out, config, report=report)
+    state = train_horizon(options.policy, factory, options.out, config, report=write_line)
     best = state.best
     assert best is not None
     reached = best["validation_success"] >= state.success_floor

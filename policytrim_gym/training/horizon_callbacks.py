@@ -17,12 +17,13 @@ from policytrim_gym.errors import InvalidConfig
 from policytrim_gym.evaluation.efficiency_report import EfficiencyReport
 from policytrim_gym.evaluation.evaluate import Evaluator
 from policytrim_gym.policy import ChunkPolicy
+from policytrim_gym.progress import ProgressBar
 from policytrim_gym.selectors.learned import LearnedSelector, write_selector
 from policytrim_gym.selectors.selector_file import SelectorFacts
 from policytrim_gym.training.validation import checkpoint_score, validation_row
 
 Report = Callable[[str], object]
-"""Takes one line for the user, such as `print`."""
+"""Takes one line for the user, such as `print`, or `write_line` where a progress bar is shown."""
 
 
 class EvaluateEfficiency(EventCallback):
@@ -149,15 +150,13 @@ class StopBelowFloor(BaseCallback):
 
 
 class ShowProgress(BaseCallback):
-    """Shows a bar of the training's steps that other lines can be printed above, and that goes on where a stopped run had come to."""
+    """Shows a bar of the training's steps that goes on where a stopped run had come to."""
 
     def _on_training_start(self) -> None:
-        from tqdm import tqdm
-
-        self._bar = tqdm(total=self.locals["total_timesteps"], initial=self.model.num_timesteps, unit="call", dynamic_ncols=True)
+        self._bar = ProgressBar(self.locals["total_timesteps"], "call", "horizon training", done=self.model.num_timesteps)
 
     def _on_step(self) -> bool:
-        self._bar.update(self.num_timesteps - self._bar.n)
+        self._bar.advance_to(self.num_timesteps)
         return True
 
     def _on_training_end(self) -> None:
