@@ -171,8 +171,9 @@ def test_arguments_out_of_range_are_refused(rule: type[PrefixSelector]) -> None:
     for threshold in (-0.1, float("nan"), float("inf")):
         with pytest.raises(InvalidConfig, match="threshold must be"):
             rule((2, 4), threshold)
-    with pytest.raises(InvalidSpec, match="above 0"):
-        rule((2, 4), 0.5, playback_rate=0.0)
+    for rate in (0.0, float("nan"), float("inf")):
+        with pytest.raises(InvalidSpec, match="finite number above 0"):
+            rule((2, 4), 0.5, playback_rate=rate)
     with pytest.raises(InvalidHorizon, match="got 8"):
         rule((2, 8), 0.5).check_policy(PolicySpec(4, 1))
     with pytest.raises(InvalidSpec, match="action_kinds"):

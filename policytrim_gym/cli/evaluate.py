@@ -26,7 +26,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--selector",
         metavar="TEXT",
         default=None,
-        help="who chooses horizon and playback rate of each chunk: fixed:16, fixed:16x2, or a folder of train-horizon or its model.zip",
+        help="who chooses horizon and playback rate of each chunk: fixed:16, fixed:16x2, disagreement:0.2, action-delta:0.05, "
+        "or a folder of train-horizon or its model.zip",
     )
     parser.add_argument("--delay", metavar="STEPS", type=shared.number(int, 0), default=0, help="steps that pass while inferring")
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
+import numpy as np
+
 from policytrim_gym.errors import InvalidSpec
 from policytrim_gym.replan import HorizonChoice, HorizonMenu, ReplanContext, require_action_kinds
 from policytrim_gym.spec import PolicySpec
@@ -45,8 +47,8 @@ class FixedSelector(HorizonSelector):
     """
 
     def __init__(self, execute_horizon: int, playback_rate: float = 1.0) -> None:
-        if playback_rate <= 0:
-            raise InvalidSpec(f"playback_rate must be above 0, got {playback_rate}")
+        if not (np.isfinite(playback_rate) and playback_rate > 0):
+            raise InvalidSpec(f"playback_rate must be a finite number above 0, got {playback_rate}")
         self._choice = HorizonChoice(execute_horizon, playback_rate)
 
     @property
