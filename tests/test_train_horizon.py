@@ -281,6 +281,9 @@ def test_what_cannot_be_trained_is_refused_before_anything_is_written(tmp_path: 
         train(out, replace(CONFIG, horizons=(1, 9)))
     with pytest.raises(InvalidConfig, match="unknown hyperparameter 'n_stps' of ppo; known: .*n_steps"):
         train(out, replace(CONFIG, hyperparameters={"n_stps": 8}))
+    for wrong in ({"n_steps": "many"}, {"batch_size": 1}):
+        with pytest.raises(InvalidConfig, match=f"ppo cannot be made with the hyperparameters .*{next(iter(wrong))}"):
+            train(out, replace(CONFIG, hyperparameters=wrong))
     assert not out.exists()
     with pytest.raises(InvalidConfig, match="must not be the folder of the policy"):
         train_horizon(str(tmp_path), EnvFactory(LineEnv), tmp_path, CONFIG)

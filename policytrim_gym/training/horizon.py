@@ -70,7 +70,8 @@ def train_horizon(
         What the folder's resume/state.json holds: the stock measurement, the log, whether the training has ended.
 
     Raises:
-        InvalidConfig: the folder holds something else than this training or is the policy's own, or the policy never succeeds.
+        InvalidConfig: the folder holds something else than this training or is the policy's own, the policy never succeeds, or the
+            algorithm refuses a hyperparameter.
         InvalidHorizon, InvalidSpec: horizons or playback rates that the policy cannot run.
         CannotWrite: the disk is full or not writable; what was written before is whole.
     """
@@ -89,8 +90,6 @@ def train_horizon(
     with Evaluator(env, config.num_workers) as evaluator:
         if state is None:
             state = _measure_stock(asked, policy, evaluator)
-            write_atomic(folder / "config.yaml", dump_yaml(config))
-            state.save(folder / RESUME_FOLDER)
         if report is not None:
             report(_beginning(state))
         reward = config.reward(state.stock_steps, state.stock_calls)
@@ -134,6 +133,9 @@ def _learn(
     facts = SelectorFacts.of(venv, config.algo, policy_uri=None)
     facts = replace(facts, policy=state.policy, env=state.env, env_kwargs=state.env_kwargs)
     model = _make_model(state, folder, venv)
+    if state.model is None:  # from here on the folder stands for these settings, which the algorithm has accepted
+        write_atomic(folder / "config.yaml", dump_yaml(config))
+        state.save(folder / RESUME_FOLDER)
     best = KeepBestSelector(folder, facts, state.success_floor, state.best_score)
     stop = StopBelowFloor(state.success_floor, config.patience, state.num_below)
     every = ceil(config.total_timesteps / config.num_validations)
@@ -164,9 +166,12 @@ def _make_model(state: HorizonTrainingState, folder: Path, venv: VecEnv) -> Base
     if state.model is None:
         network = "MultiInputPolicy" if config.observation == "dict" else "MlpPolicy"
         algorithm: Any = algorithm_class(config.algo)  # the constructors share these arguments, which their base does not say
-        model: BaseAlgorithm = algorithm(
-            network, normalized, seed=config.seed, device="cpu", tensorboard_log=logs, **hyperparameters.arguments
-        )
+        try:
+            model: BaseAlgorithm = algorithm(
+                network, normalized, seed=config.seed, device="cpu", tensorboard_log=logs, **hyperparameters.arguments
+            )
+        except (TypeError, ValueError, AssertionError) as error:  # SB3 checks little, and by assertions
+            raise InvalidConfig(f"{config.algo} cannot be made with the hyperparameters {hyperparameters.arguments}: {error}") from error
     else:
         archive = folder / RESUME_FOLDER / state.model
         normalizer = ObservationNormalizer.read(archive)
