@@ -89,7 +89,8 @@ def resample_actions(
     """Plays actions faster: n actions become round(n / playback_rate), at least one.
 
     Output step k covers the input interval [k, k+1) * n/m. A "delta" dimension takes the sum over it (the integral of the
-    piecewise constant command, so that the displacement is kept), a "position" dimension the command at the interval's end.
+    piecewise constant command, so that the displacement is kept). A "position" dimension takes the position at the interval's end, on
+    the straight line between the commands before and after it; command i is where step i ends, at i + 1.
     What the actuator cannot do in one step is cut at `low` and `high`, as the environment would cut it.
 
     Args:
@@ -120,9 +121,9 @@ def resample_actions(
     integral = np.concatenate([np.zeros((1, array.shape[1])), np.cumsum(array, axis=0)])  # (n + 1, action_dim)
     knots = np.arange(len(array) + 1)
     sums = np.stack([np.diff(np.interp(edges, knots, column)) for column in integral.T], axis=1)
-    ends = np.minimum(np.ceil(edges[1:] - 1e-9).astype(int) - 1, len(array) - 1)
+    positions = np.stack([np.interp(edges[1:], knots[1:], column) for column in array.T], axis=1)
     is_delta = np.array([kind == "delta" for kind in action_kinds])
-    resampled = np.where(is_delta, sums, array[ends])
+    resampled = np.where(is_delta, sums, positions)
     if low is not None and high is not None:
         resampled = np.clip(resampled, low, high)
     return resampled.astype(np.float32)

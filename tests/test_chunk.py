@@ -83,7 +83,14 @@ def test_deltas_keep_their_sum_and_positions_their_end(n: int, rate: float) -> N
     out = resample_actions(actions, rate, ("delta", "position", "delta"))
     np.testing.assert_allclose(out[:, [0, 2]].sum(axis=0), actions[:, [0, 2]].sum(axis=0), rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(out[-1, 1], actions[-1, 1], rtol=1e-6)
-    assert set(out[:, 1]) <= set(actions[:, 1].astype(np.float32))
+
+
+@pytest.mark.parametrize("n", LENGTHS)
+@pytest.mark.parametrize("rate", [rate for rate in RATES if rate >= 1])
+def test_a_position_that_moves_at_constant_speed_goes_on_so_at_every_rate(n: int, rate: float) -> None:
+    ramp = np.arange(1.0, n + 1)[:, None]  # command i is where step i ends
+    out = resample_actions(ramp, rate, ("position",)).ravel()
+    np.testing.assert_allclose(out, n / len(out) * np.arange(1, len(out) + 1), rtol=1e-5)
 
 
 @pytest.mark.parametrize("rate", RATES)
