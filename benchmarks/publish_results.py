@@ -1,25 +1,28 @@
 """Writes the tables of finished headline runs into README.md and benchmarks/results/, so that no figure is typed by hand.
 
     python benchmarks/publish_results.py --slow-uneven runs/headline-slow --full-speed runs/headline-full
+    python benchmarks/publish_results.py --selectors runs/selectors-slow --weights runs/weights
 
-README.md keeps its text; only what stands between the two markers changes. The picture is that of the slow demonstrations.
+The pages keep their text; only what stands between two markers changes. The picture is that of the slow demonstrations.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from policytrim_gym.evaluation.report.build import load_report
-from policytrim_gym.evaluation.report.tables import factor, interval_words, markdown_table, percent
+from policytrim_gym.evaluation.report.tables import factor, interval_words, markdown_table, number, percent
 from policytrim_gym.evaluation.report.verdict import points
 from policytrim_gym.files import write_atomic
 
 ROOT = Path(__file__).resolve().parents[1]
-BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
+RESULTS = ROOT / "benchmarks" / "results"
+HOW_TO = ROOT / "docs" / "how-to" / "control-the-horizon.md"
 COST_WORDS = {"replans": "calls", "steps": "steps", "either": "calls or steps"}
 OPPONENT_WORDS = {"stock": "stock, h=8", "best_untrained": "best untrained pair of each seed"}
 
@@ -93,21 +96,74 @@ def _bounds(interval: list[float] | None) -> str:
     return "" if interval is None else f"[{interval[0]:.2f}, {interval[1]:.2f}]"
 
 
-def main() -> None:
-    """Reads the runs and writes README.md, the pages and the picture."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--slow-uneven", type=Path, required=True)
-    parser.add_argument("--full-speed", type=Path, required=True)
-    options = parser.parse_args()
-    folders = {"slow-uneven": options.slow_uneven, "full-speed": options.full_speed}
+def selector_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Returns the rows that choose something, and stock, against the best fixed pair of the same policy."""
+    lines = [
+        "| policy | horizon chosen by | success | calls | steps | fewer calls than the best pair | fewer steps | success, points |",
+        "|---|---|---:|---:|---:|---:|---:|---:|",
+    ]
+    for row in rows:
+        against = row["against"].get("best fixed pair")
+        if row["label"].startswith("h=") or (against is None and row["label"] != "best fixed pair"):
+            continue
+        arm, savings = row["arm"], ["–"] * 3
+        if against is not None:
+            savings = [
+                f"{factor(against['ratios'][cost]['value'])} {_bounds(against['ratios'][cost]['ci95'])}" for cost in ("replans", "steps")
+            ]
+            low, high = against["non_inferiority"]["ci95"]
+            difference = against["non_inferiority"]["difference"]
+            savings.append(f"{points(difference, sign=True)} [{points(low, sign=True)}, {points(high, sign=True)}]")
+        figures = [percent(arm["success_rate"]), number(arm["num_replans_mean"]), number(arm["steps_restricted_mean"])]
+        lines.append(f"| {row['policy']} | {row['label']} | {' | '.join([*figures, *savings])} |")
+    return "\n".join(lines)
+
+
+def replace_between(page: Path, name: str, text: str) -> None:
+    """Puts a text between the two markers of a page."""
+    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+    before, rest = page.read_text(encoding="utf-8").split(begin)
+    write_atomic(page, f"{before}{begin}\n{text}\n{end}{rest.split(end)[1]}")
+
+
+def publish_headline(folders: Mapping[str, Path]) -> None:
+    """Writes the summary into README.md, the page of each run, and the picture."""
     reports = {name: load_report(folder / "report.json") for name, folder in folders.items()}
-    readme = ROOT / "README.md"
-    before, rest = readme.read_text(encoding="utf-8").split(BEGIN)
-    after = rest.split(END)[1]
-    write_atomic(readme, f"{before}{BEGIN}\n{summary(reports)}\n{END}{after}")
+    replace_between(ROOT / "README.md", "measured", summary(reports))
     for name, report in reports.items():
-        write_atomic(ROOT / "benchmarks" / "results" / f"headline-{name}.md", full_table(name, report))
+        write_atomic(RESULTS / f"headline-{name}.md", full_table(name, report))
     shutil.copyfile(folders["slow-uneven"] / "headline.png", ROOT / "docs" / "images" / "headline.png")
+
+
+def publish_selectors(folder: Path) -> None:
+    """Writes the short table into the how-to, and the page with every row."""
+    result = json.loads((folder / "selectors.json").read_text(encoding="utf-8"))
+    note = (
+        f"Slow, uneven demonstrations, {result['rows'][0]['arm']['num_episodes']} test episodes a row; calls and steps over all episodes."
+    )
+    replace_between(HOW_TO, "selectors", f"{selector_table(result['rows'])}\n\n{note}")
+    write_atomic(RESULTS / "selectors-slow-uneven.md", (folder / "selectors.md").read_text(encoding="utf-8"))
+    shutil.copyfile(folder / "selectors.png", ROOT / "docs" / "images" / "selectors.png")
+
+
+def main() -> None:
+    """Reads the runs that are given, and writes their pages."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--slow-uneven", type=Path, help="output of headline.py; goes with --full-speed")
+    parser.add_argument("--full-speed", type=Path)
+    parser.add_argument("--selectors", type=Path, help="output of selector_table.py")
+    parser.add_argument("--weights", type=Path, help="output of weights_sb3_or_grpo.py")
+    options = parser.parse_args()
+    if (options.slow_uneven is None) != (options.full_speed is None):
+        parser.error("--slow-uneven and --full-speed go together: the summary holds both")
+    if options.slow_uneven is not None:
+        publish_headline({"slow-uneven": options.slow_uneven, "full-speed": options.full_speed})
+    if options.selectors is not None:
+        publish_selectors(options.selectors)
+    if options.weights is not None:
+        table = (options.weights / "weights.md").read_text(encoding="utf-8")
+        write_atomic(RESULTS / "weights.md", table)
+        replace_between(HOW_TO, "weights", table)
 
 
 if __name__ == "__main__":
