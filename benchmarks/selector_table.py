@@ -204,6 +204,7 @@ class Row:
         return {
             "policy": self.policy,
             "label": self.label,
+            "num_episodes": len(self.arm.episodes),
             "setting_by_seed": self.settings,
             "on_front": self.on_front,
             "against": compared,
