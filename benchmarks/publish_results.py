@@ -138,9 +138,7 @@ def publish_headline(folders: Mapping[str, Path]) -> None:
 def publish_selectors(folder: Path) -> None:
     """Writes the short table into the how-to, and the page with every row."""
     result = json.loads((folder / "selectors.json").read_text(encoding="utf-8"))
-    note = (
-        f"Slow, uneven demonstrations, {result['rows'][0]['num_episodes']} test episodes a row; calls and steps over all episodes."
-    )
+    note = f"Slow, uneven demonstrations, {result['rows'][0]['num_episodes']} test episodes a row; calls and steps over all episodes."
     replace_between(HOW_TO, "selectors", f"{selector_table(result['rows'])}\n\n{note}")
     write_atomic(RESULTS / "selectors-slow-uneven.md", (folder / "selectors.md").read_text(encoding="utf-8"))
     shutil.copyfile(folder / "selectors.png", ROOT / "docs" / "images" / "selectors.png")
