@@ -93,19 +93,7 @@ class Evaluator:
             raise InvalidSpec(
                 f"the policy's action_dim is {policy.spec.action_dim}, the environment's actions have shape {self.action_low.shape}"
             )
-        controller: Controller
-        if selector is not None:
-            if playback_rate != 1.0 or ensemble:
-                raise InvalidConfig("a selector chooses the playback rate itself, and goes without temporal ensembling")
-            controller = SelectorController(
-                policy, selector, self.max_episode_steps, inference_delay_steps, self.action_low, self.action_high
-            )
-        elif ensemble:
-            if playback_rate != 1.0 or inference_delay_steps:
-                raise InvalidConfig("temporal ensembling goes with playback_rate 1 and no inference delay")
-            controller = EnsemblingController(policy)
-        else:
-            controller = PlaybackController(policy, playback_rate, inference_delay_steps, self.action_low, self.action_high)
+        controller = self._controller(policy, playback_rate, inference_delay_steps, ensemble, selector)
         requests = self.requests(execute_horizon, states_per_task, split, seed)
         policy.reset(seed=seed)  # once: its episodes are interleaved
         rollouts = self.collector.collect(requests, controller, on_episode)
@@ -120,6 +108,20 @@ class Evaluator:
             inference_delay_steps=inference_delay_steps,
             selector=None if selector is None else selector.name,
         )
+
+    def _controller(
+        self, policy: ChunkPolicy, playback_rate: float, inference_delay_steps: int, ensemble: bool, selector: HorizonSelector | None
+    ) -> Controller:
+        """Returns who decides upon the windows; refuses settings that do not go together."""
+        if selector is not None:
+            if playback_rate != 1.0 or ensemble:
+                raise InvalidConfig("a selector chooses the playback rate itself, and goes without temporal ensembling")
+            return SelectorController(policy, selector, self.max_episode_steps, inference_delay_steps, self.action_low, self.action_high)
+        if ensemble:
+            if playback_rate != 1.0 or inference_delay_steps:
+                raise InvalidConfig("temporal ensembling goes with playback_rate 1 and no inference delay")
+            return EnsemblingController(policy)
+        return PlaybackController(policy, playback_rate, inference_delay_steps, self.action_low, self.action_high)
 
     def requests(self, execute_horizon: int, states_per_task: int, split: str, seed: int, **more: Any) -> list[EpisodeRequest]:
         """Returns the episodes of an evaluation: each task's first initial states, in an order that mixes the tasks.
