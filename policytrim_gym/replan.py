@@ -18,13 +18,22 @@ from policytrim_gym.spec import PolicySpec
 class HorizonChoice(NamedTuple):
     """How a chunk is run: its first `execute_horizon` actions, at `playback_rate`.
 
-    >>> execute_horizon, playback_rate = HorizonChoice(8)
-    >>> playback_rate
-    1.0
+    >>> HorizonChoice(8).name, HorizonChoice(16, 1.5).name
+    ('h=8', 'h=16 x1.5')
     """
 
     execute_horizon: int
     playback_rate: float = 1.0
+
+    @property
+    def name(self) -> str:
+        """What tables call it."""
+        return f"h={self.execute_horizon}" + (f" x{self.playback_rate:g}" if self.playback_rate != 1.0 else "")
+
+    def check(self, spec: PolicySpec) -> None:
+        """Raises InvalidHorizon or InvalidSpec when chunks of such a policy cannot be run so."""
+        check_horizon(self.execute_horizon, spec.chunk_size)
+        check_rate(self.playback_rate, spec)
 
 
 @dataclass(frozen=True)
@@ -85,15 +94,19 @@ class HorizonMenu:
     def __init__(self, horizons: Sequence[int], playback_rates: Sequence[float], spec: PolicySpec) -> None:
         self.horizons = tuple(check_horizon(horizon, spec.chunk_size, "each of horizons") for horizon in horizons)
         self.playback_rates = tuple(float(rate) for rate in playback_rates)
-        if not _strictly_increasing(self.horizons):
+        if not strictly_increasing(self.horizons):
             raise InvalidHorizon(f"horizons must be at least one number, strictly increasing, got {self.horizons}")
-        if not _strictly_increasing(self.playback_rates) or not (np.isfinite(self.playback_rates).all() and self.playback_rates[0] >= 1):
+        if not strictly_increasing(self.playback_rates) or not (np.isfinite(self.playback_rates).all() and self.playback_rates[0] >= 1):
             raise InvalidSpec(f"playback_rates must be at least one number of at least 1, strictly increasing, got {self.playback_rates}")
-        if self.playback_rates[-1] > 1:
-            require_action_kinds(spec, self.playback_rates[-1])
+        check_rate(self.playback_rates[-1], spec)
 
     def __len__(self) -> int:
         return len(self.horizons) * len(self.playback_rates)
+
+    @property
+    def choices(self) -> tuple[HorizonChoice, ...]:
+        """All of them, in the order of their numbers."""
+        return tuple(self.unpack(number) for number in range(len(self)))
 
     def unpack(self, action: int | np.integer) -> HorizonChoice:
         """Returns the horizon and the playback rate that an action stands for.
@@ -125,15 +138,28 @@ def play_at_rate(
     """
     if playback_rate == 1.0:
         return actions
-    return resample_actions(actions, playback_rate, require_action_kinds(spec, playback_rate), low, high)
+    check_rate(playback_rate, spec)
+    assert spec.action_kinds is not None
+    return resample_actions(actions, playback_rate, spec.action_kinds, low, high)
 
 
-def require_action_kinds(spec: PolicySpec, playback_rate: float) -> tuple[str, ...]:
-    """Returns the spec's action kinds, or raises InvalidSpec because resampling needs them."""
-    if spec.action_kinds is None:
+def check_rate(playback_rate: float, spec: PolicySpec | None = None) -> float:
+    """Returns the rate as a float, when chunks can be played at it.
+
+    Args:
+        playback_rate: finite, above 0.
+        spec: of the policy; one whose action kinds are unknown can be played at rate 1 only.
+
+    Raises:
+        InvalidSpec: naming the rate and what is missing.
+    """
+    if not (np.isfinite(playback_rate) and playback_rate > 0):
+        raise InvalidSpec(f"playback_rate must be a finite number above 0, got {playback_rate}")
+    if playback_rate != 1.0 and spec is not None and spec.action_kinds is None:
         raise InvalidSpec(f"playback_rate {playback_rate:g} needs action_kinds in the policy's spec: which numbers are deltas?")
-    return spec.action_kinds
+    return float(playback_rate)
 
 
-def _strictly_increasing(values: Sequence[float]) -> bool:
+def strictly_increasing(values: Sequence[float]) -> bool:
+    """Returns whether there is at least one value, and each is larger than the one before."""
     return len(values) > 0 and all(before < after for before, after in zip(values, values[1:]))

@@ -105,7 +105,7 @@ def test_a_delay_bridges_within_an_episode_only() -> None:
 def test_playback_runs_the_resampled_window(rate: float) -> None:
     policy = pendulum_policy()
     limits = np.array([-2.0], np.float32), np.array([2.0], np.float32)
-    rollout = rollout_with(PlaybackController(policy, rate, 0, *limits), horizon=6)
+    rollout = rollout_with(PlaybackController(policy, rate, action_low=limits[0], action_high=limits[1]), horizon=6)
     env = make_pendulum()
     state, _ = env.reset(seed=4)
     for window, count in zip(rollout.windows, rollout.executed_steps):

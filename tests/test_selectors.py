@@ -22,10 +22,10 @@ SPEC = PolicySpec(chunk_size=8, action_dim=2, action_kinds=("delta", "position")
 class RecordingSelector(HorizonSelector):
     """Goes through a list of choices and keeps what it was shown."""
 
-    name, longest_horizon = "recording", 6
+    name, choices = "recording", ()
 
     def __init__(self, choices: list[HorizonChoice]) -> None:
-        self.choices = choices
+        self.choices = tuple(choices)
         self.contexts: list[ReplanContext] = []
 
     def select(self, contexts) -> list[HorizonChoice]:

@@ -17,6 +17,7 @@ from policytrim_gym.evaluation.playback import PlaybackController
 from policytrim_gym.evaluation.selector_controller import SelectorController
 from policytrim_gym.policy import ChunkPolicy
 from policytrim_gym.queue import check_delay
+from policytrim_gym.replan import HorizonChoice
 from policytrim_gym.rollouts.collector import Rollout, RolloutCollector
 from policytrim_gym.rollouts.controller import Controller
 from policytrim_gym.rollouts.env_factory import EnvFactory, EnvLike
@@ -113,15 +114,21 @@ class Evaluator:
         self, policy: ChunkPolicy, playback_rate: float, inference_delay_steps: int, ensemble: bool, selector: HorizonSelector | None
     ) -> Controller:
         """Returns who decides upon the windows; refuses settings that do not go together."""
-        if selector is not None:
-            if playback_rate != 1.0 or ensemble:
-                raise InvalidConfig("a selector chooses the playback rate itself, and goes without temporal ensembling")
-            return SelectorController(policy, selector, self.max_episode_steps, inference_delay_steps, self.action_low, self.action_high)
+        if selector is not None and (playback_rate != 1.0 or ensemble):
+            raise InvalidConfig("a selector chooses the playback rate itself, and goes without temporal ensembling")
         if ensemble:
             if playback_rate != 1.0 or inference_delay_steps:
                 raise InvalidConfig("temporal ensembling goes with playback_rate 1 and no inference delay")
             return EnsemblingController(policy)
-        return PlaybackController(policy, playback_rate, inference_delay_steps, self.action_low, self.action_high)
+        settings: dict[str, Any] = {
+            "inference_delay_steps": inference_delay_steps,
+            "action_low": self.action_low,
+            "action_high": self.action_high,
+            "max_episode_steps": self.max_episode_steps,
+        }
+        if selector is not None:
+            return SelectorController(policy, selector, **settings)
+        return PlaybackController(policy, playback_rate, **settings)
 
     def requests(self, execute_horizon: int, states_per_task: int, split: str, seed: int, **more: Any) -> list[EpisodeRequest]:
         """Returns the episodes of an evaluation: each task's first initial states, in an order that mixes the tasks.
@@ -171,9 +178,7 @@ def arm_name(execute_horizon: int, playback_rate: float = 1.0, inference_delay_s
     >>> arm_name(8, 2.0), arm_name(32, inference_delay_steps=3)
     ('h=8 x2', 'h=32 delay 3')
     """
-    name = f"h={execute_horizon}"
-    if playback_rate != 1.0:
-        name += f" x{playback_rate:g}"
+    name = HorizonChoice(execute_horizon, playback_rate).name
     if inference_delay_steps:
         name += f" delay {inference_delay_steps}"
     return name + (" ensemble" if ensemble else "")

@@ -12,8 +12,8 @@ from policytrim_gym.evaluation.comparison import compare_arms
 from policytrim_gym.evaluation.efficiency_report import EfficiencyReport
 from policytrim_gym.evaluation.evaluate import Evaluator, OnEpisode
 from policytrim_gym.evaluation.pareto import UntrainedSelection, best_untrained_pair, pareto_front
-from policytrim_gym.evaluation.playback import PlaybackController
 from policytrim_gym.policy import ChunkPolicy
+from policytrim_gym.replan import check_rate
 from policytrim_gym.rollouts.env_factory import EnvFactory, EnvLike
 
 
@@ -63,7 +63,7 @@ def sweep_horizons(
     wanted = sorted({check_horizon(horizon, policy.spec.chunk_size) for horizon in horizons} | {stock_horizon})
     rates = sorted({float(rate) for rate in playback_rates} | {1.0})
     for rate in rates:
-        PlaybackController(policy, rate)  # refuses what cannot be played now, and not after the arms before it
+        check_rate(rate, policy.spec)  # refuses what cannot be played now, and not after the arms before it
     arms: list[EfficiencyReport] = []
     with ExitStack() as stack:
         evaluator = env if isinstance(env, Evaluator) else stack.enter_context(Evaluator(env, num_workers))

@@ -105,8 +105,8 @@ class LearnedSelector(HorizonSelector):
         return f"{self.facts.algo} h=" + ",".join(str(horizon) for horizon in self.facts.horizons) + rates
 
     @property
-    def longest_horizon(self) -> int:
-        return self.facts.horizons[-1]
+    def choices(self) -> tuple[HorizonChoice, ...]:
+        return self._menu.choices
 
     def check_policy(self, spec: PolicySpec) -> None:
         """Raises MismatchedSelector unless the spec is that of the policy that it was trained for."""

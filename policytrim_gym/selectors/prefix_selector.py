@@ -11,9 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from policytrim_gym.errors import InvalidConfig, InvalidHorizon
-from policytrim_gym.replan import HorizonChoice, ReplanContext
-from policytrim_gym.selectors.selector import FixedSelector, HorizonSelector
-from policytrim_gym.spec import PolicySpec
+from policytrim_gym.replan import HorizonChoice, ReplanContext, check_rate, strictly_increasing
+from policytrim_gym.selectors.selector import HorizonSelector
 
 DEFAULT_HORIZONS = (2, 4, 8, 16, 32)
 _TEXT = re.compile(r"(?P<threshold>[^:x]+)(:(?P<horizons>\d+(,\d+)*))?(x(?P<rate>[^:x]+))?")
@@ -43,13 +42,12 @@ class PrefixSelector(HorizonSelector):
     def __init__(self, horizons: Sequence[int], threshold: float, playback_rate: float = 1.0) -> None:
         self.horizons = tuple(horizons)
         numbers = all(isinstance(horizon, (int, np.integer)) and horizon >= 1 for horizon in self.horizons)
-        if not self.horizons or not numbers or self.horizons != tuple(sorted(set(self.horizons))):
+        if not numbers or not strictly_increasing(self.horizons):
             raise InvalidHorizon(f"horizons must be at least one integer of at least 1, strictly increasing, got {self.horizons}")
         if not (np.isfinite(threshold) and threshold >= 0):
             raise InvalidConfig(f"threshold must be a finite number of at least 0, got {threshold}")
         self.threshold = float(threshold)
-        self.playback_rate = float(playback_rate)
-        self._fixed = tuple(FixedSelector(horizon, self.playback_rate) for horizon in self.horizons)
+        self.playback_rate = check_rate(playback_rate)
 
     @classmethod
     def parse(cls: type[Rule], text: str) -> Rule:
@@ -75,15 +73,11 @@ class PrefixSelector(HorizonSelector):
         return f"{self.rule} {self.threshold:g} h={'-'.join(map(str, self.horizons))}{rate}"
 
     @property
-    def longest_horizon(self) -> int:
-        return int(self.horizons[-1])
+    def choices(self) -> tuple[HorizonChoice, ...]:
+        return tuple(HorizonChoice(horizon, self.playback_rate) for horizon in self.horizons)
 
     def select(self, contexts: Sequence[ReplanContext]) -> list[HorizonChoice]:
         return [HorizonChoice(self._longest_within(self.trusted_steps(context)), self.playback_rate) for context in contexts]
-
-    def check_policy(self, spec: PolicySpec) -> None:
-        for selector in self._fixed:
-            selector.check_policy(spec)
 
     @abstractmethod
     def trusted_steps(self, context: ReplanContext) -> int:

@@ -5,10 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
-import numpy as np
-
-from policytrim_gym.errors import InvalidSpec
-from policytrim_gym.replan import HorizonChoice, HorizonMenu, ReplanContext, require_action_kinds
+from policytrim_gym.replan import HorizonChoice, ReplanContext, check_rate
 from policytrim_gym.spec import PolicySpec
 
 
@@ -26,16 +23,22 @@ class HorizonSelector(ABC):
 
     @property
     @abstractmethod
-    def longest_horizon(self) -> int:
-        """Upper bound of the horizons that it chooses [steps]."""
+    def choices(self) -> tuple[HorizonChoice, ...]:
+        """Everything that it may choose."""
 
     @abstractmethod
     def select(self, contexts: Sequence[ReplanContext]) -> list[HorizonChoice]:
-        """Returns one choice for each context, in order; every context holds a chunk."""
+        """Returns one of `choices` for each context, in order; every context holds a chunk."""
+
+    @property
+    def longest_horizon(self) -> int:
+        """Upper bound of the horizons that it chooses [steps]."""
+        return max(choice.execute_horizon for choice in self.choices)
 
     def check_policy(self, spec: PolicySpec) -> None:
-        """Raises InvalidHorizon or InvalidSpec when its choices cannot be made for chunks of such a policy."""
-        HorizonMenu((self.longest_horizon,), (1.0,), spec)
+        """Raises InvalidHorizon or InvalidSpec when one of its choices cannot be made for chunks of such a policy."""
+        for choice in self.choices:
+            choice.check(spec)
 
 
 class FixedSelector(HorizonSelector):
@@ -47,23 +50,15 @@ class FixedSelector(HorizonSelector):
     """
 
     def __init__(self, execute_horizon: int, playback_rate: float = 1.0) -> None:
-        if not (np.isfinite(playback_rate) and playback_rate > 0):
-            raise InvalidSpec(f"playback_rate must be a finite number above 0, got {playback_rate}")
-        self._choice = HorizonChoice(execute_horizon, playback_rate)
+        self._choice = HorizonChoice(execute_horizon, check_rate(playback_rate))
 
     @property
     def name(self) -> str:
-        rate = self._choice.playback_rate
-        return f"h={self._choice.execute_horizon}" + (f" x{rate:g}" if rate != 1.0 else "")
+        return self._choice.name
 
     @property
-    def longest_horizon(self) -> int:
-        return self._choice.execute_horizon
+    def choices(self) -> tuple[HorizonChoice, ...]:
+        return (self._choice,)
 
     def select(self, contexts: Sequence[ReplanContext]) -> list[HorizonChoice]:
         return [self._choice] * len(contexts)
-
-    def check_policy(self, spec: PolicySpec) -> None:
-        super().check_policy(spec)
-        if self._choice.playback_rate != 1.0:
-            require_action_kinds(spec, self._choice.playback_rate)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from policytrim_gym.replan import HorizonChoice, ReplanContext
-from policytrim_gym.selectors.selector import FixedSelector, HorizonSelector
-from policytrim_gym.spec import PolicySpec
+from policytrim_gym.replan import HorizonChoice, ReplanContext, check_rate
+from policytrim_gym.selectors.selector import HorizonSelector
 
 
 class TaskTableSelector(HorizonSelector):
@@ -32,19 +31,16 @@ class TaskTableSelector(HorizonSelector):
         self.table = {instruction: HorizonChoice(*choice) for instruction, choice in table.items()}
         self.default = HorizonChoice(*default)
         self._name = name
-        self._fixed = tuple(FixedSelector(*choice) for choice in sorted({*self.table.values(), self.default}))
+        for choice in self.choices:
+            check_rate(choice.playback_rate)
 
     @property
     def name(self) -> str:
         return self._name
 
     @property
-    def longest_horizon(self) -> int:
-        return max(selector.longest_horizon for selector in self._fixed)
+    def choices(self) -> tuple[HorizonChoice, ...]:
+        return tuple(sorted({*self.table.values(), self.default}))
 
     def select(self, contexts: Sequence[ReplanContext]) -> list[HorizonChoice]:
         return [self.table.get(context.observation.get("instruction", ""), self.default) for context in contexts]
-
-    def check_policy(self, spec: PolicySpec) -> None:
-        for selector in self._fixed:
-            selector.check_policy(spec)

@@ -110,7 +110,7 @@ def _rollouts(
     """Returns the rollouts at every rate from the same training states."""
     rollouts: list[Rollout] = []
     for rate in _rates(policy, config):
-        controller = PlaybackController(policy, rate, 0, evaluator.action_low, evaluator.action_high)
+        controller = PlaybackController(policy, rate, action_low=evaluator.action_low, action_high=evaluator.action_high)
         requests = evaluator.requests(
             policy.spec.horizon, config.states_per_task, "train", seed=0, max_steps=config.max_steps, keep_trajectory=True
         )
