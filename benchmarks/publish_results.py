@@ -36,7 +36,7 @@ def target_words(target: Mapping[str, Any]) -> str:
 
 def summary_row(demonstrator: str, against: str, ratios: Mapping[str, Any], success: Mapping[str, Any]) -> str:
     """Returns one line of the summary table."""
-    cells = [f"{factor(ratios[cost]['value'])} {_bounds(ratios[cost]['ci95'])}" for cost in ("replans", "steps", "wall_clock")]
+    cells = [factor(ratios[cost]["value"], ratios[cost]["ci95"]) for cost in ("replans", "steps", "wall_clock")]
     low, high = success["ci95"]
     difference = f"{points(success['difference'], sign=True)} [{points(low, sign=True)}, {points(high, sign=True)}]"
     return f"| {demonstrator} | {against} | {' | '.join(cells)} | {difference} |"
@@ -92,10 +92,6 @@ def full_table(name: str, report: Mapping[str, Any]) -> str:
     )
 
 
-def _bounds(interval: list[float] | None) -> str:
-    return "" if interval is None else f"[{interval[0]:.2f}, {interval[1]:.2f}]"
-
-
 def selector_table(rows: Sequence[Mapping[str, Any]]) -> str:
     """Returns the rows that choose something, and stock, against the best fixed pair of the same policy."""
     lines = [
@@ -108,9 +104,7 @@ def selector_table(rows: Sequence[Mapping[str, Any]]) -> str:
             continue
         arm, savings = row["arm"], ["–"] * 3
         if against is not None:
-            savings = [
-                f"{factor(against['ratios'][cost]['value'])} {_bounds(against['ratios'][cost]['ci95'])}" for cost in ("replans", "steps")
-            ]
+            savings = [factor(against["ratios"][cost]["value"], against["ratios"][cost]["ci95"]) for cost in ("replans", "steps")]
             low, high = against["non_inferiority"]["ci95"]
             difference = against["non_inferiority"]["difference"]
             savings.append(f"{points(difference, sign=True)} [{points(low, sign=True)}, {points(high, sign=True)}]")

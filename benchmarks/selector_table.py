@@ -192,7 +192,7 @@ class Row:
         if compared is None:
             return ["–", "–", "–", "–"]
         low, high = (points(bound, sign=True) for bound in compared.success.ci95)
-        ratios = [f"{factor(ratio.value)} {bounds(ratio.ci95)}" for ratio in (compared.ratios.replans, compared.ratios.steps)]
+        ratios = [factor(ratio.value, ratio.ci95) for ratio in (compared.ratios.replans, compared.ratios.steps)]
         return [*ratios, f"{points(compared.success.difference, sign=True)} [{low}, {high}]", outcome_of(compared)]
 
     def to_json(self) -> dict[str, Any]:
@@ -222,11 +222,6 @@ def pooled_rows(policy: str, by_seed: dict[int, dict[str, Choice]], margin: floa
         against = {opponent: compare_arms(arms[opponent], arm, margin) for opponent in opponents}
         rows.append(Row(policy, label, {seed: choices[label].setting for seed, choices in by_seed.items()}, arm, against))
     return rows
-
-
-def bounds(interval: Sequence[float] | None) -> str:
-    """Formats the bounds of a ratio."""
-    return "" if interval is None else f"[{interval[0]:.2f}, {interval[1]:.2f}]"
 
 
 def table(columns: Sequence[str], cells: Sequence[Sequence[str]]) -> list[str]:

@@ -11,7 +11,8 @@ from typing import Any
 from policytrim_gym.config import load_yaml
 from policytrim_gym.errors import CannotWrite, InvalidConfig
 
-CHECKPOINT_FILES = ("model.safetensors", "policytrim.json")
+WEIGHTS_FILE = "model.safetensors"
+CHECKPOINT_FILES = (WEIGHTS_FILE, "policytrim.json")
 
 
 def holds_checkpoint(folder: str | os.PathLike[str]) -> bool:

@@ -61,7 +61,7 @@ def same_clone(folder: Path, facts: CheckpointFacts | None, env: str, env_kwargs
     """
     from policytrim_gym.config import to_mapping
     from policytrim_gym.differences import first_difference
-    from policytrim_gym.training.origin import comparable_kwargs
+    from policytrim_gym.identity import comparable_kwargs
 
     if facts is None or facts.demonstrations is None or facts.evidence is not None:
         raise InvalidConfig(f"{folder} holds a checkpoint that is no clone; choose another --out")

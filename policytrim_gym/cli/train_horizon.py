@@ -49,6 +49,7 @@ def run(options: argparse.Namespace) -> None:
     from policytrim_gym.progress import write_line
     from policytrim_gym.training.horizon import train_horizon
     from policytrim_gym.training.horizon_config import HorizonTrainingConfig
+    from policytrim_gym.training.training_log import validation_words
 
     config = shared.config_of(
         options,
@@ -68,10 +69,8 @@ def run(options: argparse.Namespace) -> None:
     result = {"selector": str(options.out), "reached_floor": reached, "success_floor": state.success_floor, "best": best}
     if shared.write_json(options, {**result, "stock": state.stock, "stopped_early": state.stopped_early}):
         return
-    steps, calls = best["validation_steps"], best["validation_calls"]
-    costs = "" if steps is None else f", {steps:.1f} steps, {calls:.2f} calls"
     print(f"{options.out} holds the best controller, after {best['timesteps']} of {config.total_timesteps} calls")
-    print(f"validation: success {best['validation_success']:.1%}{costs}; stock: {state.stock['summary']}")
+    print(f"validation: {validation_words(best)}; stock: {validation_words(state.stock)}")
     if not reached:
         print(f"no controller reached the success floor of {state.success_floor:.1%}: this one is below it")
     print(f"prove it on test states: policytrim evaluate --policy {options.policy} --selector {options.out}")

@@ -30,6 +30,7 @@ def run(options: argparse.Namespace) -> None:
     """
     from policytrim_gym.cli.subjects import load_subject
     from policytrim_gym.policies.checkpoint_facts import load_facts
+    from policytrim_gym.training.training_log import validation_words
     from policytrim_gym.training.trim import trim
     from policytrim_gym.training.trim_config import TrimConfig
 
@@ -40,9 +41,6 @@ def run(options: argparse.Namespace) -> None:
     assert facts is not None and facts.evidence is not None
     if shared.write_json(options, {"policy": str(options.out), "execute_horizon": facts.execute_horizon, **facts.evidence}):
         return
-    best = trainer.state.best_validation
-    steps, calls = best["validation_steps"], best["validation_calls"]
-    costs = "no success" if steps is None else f"{steps:.1f} steps, {calls:.2f} calls"
     print(f"{options.out} holds the trimmed policy: horizon {facts.execute_horizon}")
-    print(f"validation: success {best['validation_success']:.1%}, {costs}")
+    print(f"validation: {validation_words(trainer.state.best_validation)}")
     print(f"prove it on test states: policytrim evaluate --policy {options.out}")

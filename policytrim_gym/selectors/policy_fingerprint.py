@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from policytrim_gym.config import check_fields
-from policytrim_gym.errors import CorruptCheckpoint, MismatchedSelector
+from policytrim_gym.errors import MismatchedSelector
+from policytrim_gym.identity import PolicyIdentity
 from policytrim_gym.spec import PolicySpec
-
-WEIGHTS_FILE = "model.safetensors"
 
 
 @dataclass(frozen=True)
@@ -49,14 +46,15 @@ class PolicyFingerprint:
     @classmethod
     def of(cls, spec: PolicySpec, policy_uri: str | None) -> PolicyFingerprint:
         """Returns the fingerprint of a policy, from its spec and, where it has one, its URI."""
+        identity = PolicyIdentity.of(policy_uri)
         return cls(
             chunk_size=spec.chunk_size,
             action_dim=spec.action_dim,
             action_kinds=spec.action_kinds,
             observation_shapes=dict(spec.observation_shapes),
             needs_instruction=spec.needs_instruction,
-            uri=policy_uri,
-            weights_sha256=None if policy_uri is None else weights_sha256(policy_uri),
+            uri=identity.uri,
+            weights_sha256=identity.weights_sha256,
         )
 
     @property
@@ -80,33 +78,6 @@ class PolicyFingerprint:
 
     def check_uri(self, policy_uri: str) -> None:
         """Raises MismatchedSelector unless the URI leads to the same policy; without a recorded URI, all do."""
-        if self.uri is None:
-            return
-        sha256 = weights_sha256(policy_uri)
-        if self.weights_sha256 is None and sha256 is None:
-            same = self.uri == policy_uri
-        else:
-            same = self.weights_sha256 == sha256
-        if not same:
-            raise MismatchedSelector(
-                f"the selector was trained for the policy {self.uri} ({_shown(self.weights_sha256)}), got {policy_uri} ({_shown(sha256)})"
-            )
-
-
-def weights_sha256(policy_uri: str) -> str | None:
-    """Returns the SHA-256 of a checkpoint folder's weights; None where the URI is no folder.
-
-    Raises:
-        CorruptCheckpoint: a folder without weights.
-    """
-    if not Path(policy_uri).is_dir():
-        return None
-    weights = Path(policy_uri) / WEIGHTS_FILE
-    try:
-        return hashlib.sha256(weights.read_bytes()).hexdigest()
-    except OSError as error:
-        raise CorruptCheckpoint(f"{weights} cannot be read: {error.strerror or error}") from error
-
-
-def _shown(sha256: str | None) -> str:
-    return "no weights file" if sha256 is None else f"weights {sha256[:12]}"
+        mine, theirs = PolicyIdentity(self.uri, self.weights_sha256), PolicyIdentity.of(policy_uri)
+        if not mine.is_same(theirs):
+            raise MismatchedSelector(f"the selector was trained for the policy {mine}, got {theirs}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,7 @@ from policytrim_gym.config import check_fields, from_mapping, to_mapping
 from policytrim_gym.errors import CorruptCheckpoint, InvalidConfig, InvalidSpec
 from policytrim_gym.files import write_json_atomic
 from policytrim_gym.horizon_observation import HorizonObservation, ObservationLayout
+from policytrim_gym.identity import plain_kwargs
 from policytrim_gym.replan import HorizonMenu
 from policytrim_gym.selectors.policy_fingerprint import PolicyFingerprint
 from policytrim_gym.selectors.sb3_algorithms import check_algorithm
@@ -125,7 +125,7 @@ class SelectorFacts:
             is_mapping=isinstance(space, gym.spaces.Dict),
             policy=PolicyFingerprint.of(control.policy.spec, policy_uri),
             env=None if spec is None else spec.id,
-            env_kwargs={} if spec is None else _json_ready(spec.kwargs),
+            env_kwargs={} if spec is None else plain_kwargs(spec.kwargs),
         )
 
     def menu(self) -> HorizonMenu:
@@ -161,9 +161,3 @@ class SelectorFacts:
             raise CorruptCheckpoint(f"{path} is missing: without it nobody knows which horizons the model's actions stand for") from error
         except (OSError, ValueError, TypeError, AttributeError) as error:  # our own errors of a bad value are ValueErrors
             raise CorruptCheckpoint(f"{path} is not a readable selector file: {error}") from error
-
-
-def _json_ready(kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns an environment's arguments as JSON holds them; an object becomes its text, since it is for people to read."""
-    values: dict[str, Any] = json.loads(json.dumps(dict(kwargs), default=str))
-    return values

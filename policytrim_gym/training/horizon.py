@@ -17,6 +17,7 @@ from policytrim_gym.config import dump_yaml
 from policytrim_gym.errors import InvalidConfig
 from policytrim_gym.evaluation.evaluate import SPLIT_SEEDS, Evaluator
 from policytrim_gym.files import write_atomic, write_json_atomic
+from policytrim_gym.identity import plain_kwargs
 from policytrim_gym.policies.loading import load_policy
 from policytrim_gym.policy import ChunkPolicy
 from policytrim_gym.replan import HorizonMenu
@@ -27,12 +28,12 @@ from policytrim_gym.selectors.observation_normalizer import ObservationNormalize
 from policytrim_gym.selectors.policy_fingerprint import PolicyFingerprint
 from policytrim_gym.selectors.sb3_algorithms import algorithm_class
 from policytrim_gym.selectors.selector_file import SelectorFacts
-from policytrim_gym.training.horizon_callbacks import EvaluateEfficiency, KeepBestSelector, Report, ShowProgress, StopBelowFloor, summary_of
+from policytrim_gym.training.horizon_callbacks import EvaluateEfficiency, KeepBestSelector, Report, ShowProgress, StopBelowFloor
 from policytrim_gym.training.horizon_config import HorizonTrainingConfig
 from policytrim_gym.training.horizon_envs import make_training_envs
 from policytrim_gym.training.horizon_hyperparameters import Hyperparameters
 from policytrim_gym.training.horizon_state import STATE_FILE, HorizonTrainingState
-from policytrim_gym.training.origin import plain_kwargs
+from policytrim_gym.training.training_log import validation_words
 from policytrim_gym.training.validation import mean_calls_by_task, mean_steps_by_task, validation_row
 
 if TYPE_CHECKING:
@@ -112,7 +113,7 @@ def _measure_stock(state: HorizonTrainingState, policy: ChunkPolicy, evaluator: 
         )
     return replace(
         state,
-        stock={**validation_row(arm), "summary": summary_of(arm)},
+        stock=validation_row(arm),
         success_floor=config.floor_of(arm.success_rate),
         stock_steps=mean_steps_by_task(arm),
         stock_calls=mean_calls_by_task(arm),
@@ -223,5 +224,5 @@ class _KeepState(BaseCallback):
 
 def _beginning(state: HorizonTrainingState) -> str:
     """Returns what is known before the training goes on, in one line."""
-    line = f"stock: {state.stock['summary']}; success floor {state.success_floor:.1%}"
+    line = f"stock: {validation_words(state.stock)}; success floor {state.success_floor:.1%}"
     return line if state.model is None else f"{line}; going on from {state.num_timesteps} of {state.config.total_timesteps} calls"

@@ -20,6 +20,7 @@ from policytrim_gym.policy import ChunkPolicy
 from policytrim_gym.progress import ProgressBar
 from policytrim_gym.selectors.learned import LearnedSelector, write_selector
 from policytrim_gym.selectors.selector_file import SelectorFacts
+from policytrim_gym.training.training_log import validation_words
 from policytrim_gym.training.validation import checkpoint_score, validation_row
 
 Report = Callable[[str], object]
@@ -92,7 +93,7 @@ class EvaluateEfficiency(EventCallback):
                 self.logger.record(key.replace("_", "/", 1), value)
         self.logger.dump(self.num_timesteps)
         if self._report is not None:
-            self._report(f"{self.num_timesteps} calls: {summary_of(self.arm)}")
+            self._report(f"{self.num_timesteps} calls: {validation_words(validation_row(self.arm))}")
         return self._on_event()
 
 
@@ -161,10 +162,3 @@ class ShowProgress(BaseCallback):
 
     def _on_training_end(self) -> None:
         self._bar.close()
-
-
-def summary_of(arm: EfficiencyReport) -> str:
-    """Returns success, steps and calls in one line."""
-    steps, calls = arm.steps_mean_success, arm.num_replans_mean_success
-    costs = "" if steps is None or calls is None else f", {steps:.1f} steps, {calls:.2f} calls"
-    return f"success {arm.success_rate:.1%}{costs}"

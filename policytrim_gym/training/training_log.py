@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -37,7 +37,16 @@ def validation_line(row: dict[str, Any]) -> str:
     >>> validation_line({**row, "is_best": True})
     '    61 s  stage2     validation: success 98.0%, 63.0 steps, 2.50 calls (best so far)'
     """
-    steps, calls = row["validation_steps"], row["validation_calls"]
-    costs = "no success" if steps is None else f"{steps:.1f} steps, {calls:.2f} calls"
     best = " (best so far)" if row.get("is_best") else ""
-    return f"{row['seconds']:6.0f} s  {row['stage']:<10} validation: success {row['validation_success']:.1%}, {costs}{best}"
+    return f"{row['seconds']:6.0f} s  {row['stage']:<10} validation: {validation_words(row)}{best}"
+
+
+def validation_words(row: Mapping[str, Any]) -> str:
+    """Returns success, steps and calls of a validation, see `validation_row`.
+
+    >>> validation_words({"validation_success": 0.0, "validation_steps": None, "validation_calls": None})
+    'success 0.0%'
+    """
+    steps, calls = row["validation_steps"], row["validation_calls"]
+    costs = "" if steps is None else f", {steps:.1f} steps, {calls:.2f} calls"
+    return f"success {row['validation_success']:.1%}{costs}"

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from policytrim_gym.config import to_mapping
+from policytrim_gym.identity import plain_kwargs
 from policytrim_gym.policies.checkpoint_facts import CheckpointFacts
 from policytrim_gym.policies.model_card import write_model_card
 from policytrim_gym.rollouts.env_factory import EnvFactory
-from policytrim_gym.training.origin import plain_kwargs
 from policytrim_gym.training.train_state import TrainState
 from policytrim_gym.training.trim_config import TrimConfig
 

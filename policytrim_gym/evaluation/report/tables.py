@@ -168,13 +168,15 @@ def number(value: float | None) -> str:
     return _NOTHING if value is None else f"{value:.2f}" if value < 10 else f"{value:.1f}"
 
 
-def factor(value: float | None) -> str:
-    """Formats a ratio.
+def factor(value: float | None, interval: Interval | Sequence[float] | None = None) -> str:
+    """Formats a ratio, with its interval where one is given.
 
-    >>> factor(5.831), factor(None)
-    ('5.83x', '–')
+    >>> factor(5.831), factor(None), factor(1.5, (1.4, 1.6))
+    ('5.83x', '–', '1.50x [1.40, 1.60]')
     """
-    return _NOTHING if value is None else f"{value:.2f}x"
+    if value is None:
+        return _NOTHING
+    return f"{value:.2f}x" + ("" if interval is None else f" [{interval[0]:.2f}, {interval[1]:.2f}]")
 
 
 def duration(seconds: float | None) -> str:
