@@ -28,6 +28,7 @@ ROS = (
 # A layer imports layers below it; those on one line do not import each other.
 LAYERS = {
     "core": 0,
+    "robot": 1,
     "wrappers": 1,
     "selectors": 1,
     "envs": 2,
