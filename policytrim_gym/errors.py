@@ -79,6 +79,10 @@ class CannotWrite(PolicyTrimError, OSError):
     """A file could not be written (disk full, no permission); what was there before is untouched."""
 
 
+class MissingFile(PolicyTrimError, FileNotFoundError):
+    """A file that comes with the distribution is in none of the places where an installation puts it."""
+
+
 class MissingExtra(PolicyTrimError, ImportError):
     """A feature needs a package that is not installed; the message names the extra to install."""
 
