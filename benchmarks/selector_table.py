@@ -32,8 +32,8 @@ from policytrim_gym.evaluation.efficiency_report import EfficiencyReport
 from policytrim_gym.evaluation.evaluate import Evaluator, arm_name
 from policytrim_gym.evaluation.pareto import best_untrained_pair, pareto_front
 from policytrim_gym.evaluation.report.plots import Palette, to_png
-from policytrim_gym.evaluation.report.tables import factor, interval_words, number, percent
 from policytrim_gym.evaluation.report.verdict import outcome_of, points
+from policytrim_gym.evaluation.report.words import factor, interval_words, number, percent
 from policytrim_gym.evaluation.task_table import task_table_selector
 from policytrim_gym.experiments.arms import ArmStore
 from policytrim_gym.experiments.pool import pool_seeds

@@ -29,7 +29,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 from policytrim_gym.errors import InvalidSpec
 from policytrim_gym.evaluation.efficiency_report import EfficiencyReport, pool_arms
 from policytrim_gym.evaluation.evaluate import Evaluator, arm_name
-from policytrim_gym.evaluation.report.tables import interval_words, number, percent
+from policytrim_gym.evaluation.report.words import interval_words, number, percent
 from policytrim_gym.experiments.arms import ArmStore
 from policytrim_gym.experiments.settings import keep_settings
 from policytrim_gym.files import write_atomic, write_json_atomic

@@ -42,7 +42,7 @@ def run(options: argparse.Namespace) -> None:
     """Rolls every setting out on the same states; prints the table, the longest horizon that keeps success, and the strongest setting."""
     from policytrim_gym.cli.episode_bar import EpisodeBar
     from policytrim_gym.evaluation.evaluate import Evaluator
-    from policytrim_gym.evaluation.report.tables import percent
+    from policytrim_gym.evaluation.report.words import percent
     from policytrim_gym.evaluation.sweep import sweep_horizons
 
     policy, factory = subjects.load_subject(options)

@@ -13,18 +13,9 @@ from policytrim_gym.errors import CannotWrite, MissingExtra
 from policytrim_gym.evaluation.comparison import EfficiencyRatios
 from policytrim_gym.evaluation.report import plots
 from policytrim_gym.evaluation.report.build import ReportArms, report_arms
-from policytrim_gym.evaluation.report.tables import (
-    WALL_CLOCK_NOTE,
-    arm_rows,
-    duration,
-    factor,
-    interval_words,
-    number,
-    percent,
-    table_note,
-    task_rows,
-)
+from policytrim_gym.evaluation.report.tables import WALL_CLOCK_NOTE, arm_rows, table_note, task_rows
 from policytrim_gym.evaluation.report.verdict import directed_interval, factor_words, points
+from policytrim_gym.evaluation.report.words import duration, factor, interval_words, number, percent
 from policytrim_gym.evaluation.statistics import NonInferiority, Ratio
 from policytrim_gym.files import write_atomic
 

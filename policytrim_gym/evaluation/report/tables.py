@@ -11,14 +11,13 @@ from policytrim_gym.evaluation.comparison import common_success_ratio
 from policytrim_gym.evaluation.efficiency_report import EfficiencyReport
 from policytrim_gym.evaluation.pareto import pareto_front
 from policytrim_gym.evaluation.report.build import ReportArms, report_arms
-from policytrim_gym.evaluation.statistics import Interval
+from policytrim_gym.evaluation.report.words import duration, factor, interval_words, number, percent
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 ROLE_WORDS = {"stock": "stock", "best_untrained": "best untrained", "trimmed": "trimmed", "untrained": "untrained", "control": ""}
 _HEADLINE_ROLES = ("stock", "best_untrained", "trimmed")
-_NOTHING = "–"
 WALL_CLOCK_NOTE = (
     "Arms run one after another: a drift of the machine's load between them is in the wall-clock, and its interval does not cover it."
 )
@@ -157,50 +156,3 @@ def print_table(report: Mapping[str, Any], console: Console | None = None) -> No
     for sentence in (verdict.get("headline"), *verdict.get("sentences", ())):
         if sentence:
             screen.print(sentence, highlight=False, markup=False)
-
-
-def number(value: float | None) -> str:
-    """Formats a mean with three significant figures at least.
-
-    >>> number(3.456), number(133.4), number(None)
-    ('3.46', '133.4', '–')
-    """
-    return _NOTHING if value is None else f"{value:.2f}" if value < 10 else f"{value:.1f}"
-
-
-def factor(value: float | None, interval: Interval | Sequence[float] | None = None) -> str:
-    """Formats a ratio, with its interval where one is given.
-
-    >>> factor(5.831), factor(None), factor(1.5, (1.4, 1.6))
-    ('5.83x', '–', '1.50x [1.40, 1.60]')
-    """
-    if value is None:
-        return _NOTHING
-    return f"{value:.2f}x" + ("" if interval is None else f" [{interval[0]:.2f}, {interval[1]:.2f}]")
-
-
-def duration(seconds: float | None) -> str:
-    """Formats a duration.
-
-    >>> duration(0.0123), duration(2.5)
-    ('12 ms', '2.50 s')
-    """
-    return _NOTHING if seconds is None else f"{1000 * seconds:.0f} ms" if seconds < 1 else f"{seconds:.2f} s"
-
-
-def percent(rate: float) -> str:
-    """Formats a fraction.
-
-    >>> percent(0.95)
-    '95.0 %'
-    """
-    return f"{100 * rate:.1f} %"
-
-
-def interval_words(interval: Interval | Sequence[float]) -> str:
-    """Formats the bounds of a fraction in percent.
-
-    >>> interval_words((0.888, 0.978))
-    '[88.8, 97.8]'
-    """
-    return f"[{100 * interval[0]:.1f}, {100 * interval[1]:.1f}]"
