@@ -11,7 +11,7 @@ from typing import Any
 
 from policytrim_gym.errors import CannotWrite, MissingExtra
 from policytrim_gym.evaluation.comparison import EfficiencyRatios
-from policytrim_gym.evaluation.report import plots
+from policytrim_gym.evaluation.report import plots, transfer
 from policytrim_gym.evaluation.report.build import ReportArms, report_arms
 from policytrim_gym.evaluation.report.tables import WALL_CLOCK_NOTE, arm_rows, table_note, task_rows
 from policytrim_gym.evaluation.report.verdict import directed_interval, factor_words, points
@@ -68,6 +68,12 @@ def report_html(
         "rows": [{"label": row.label, "role": row.role, "on_front": row.on_front, "cells": row.cells(), "arm": row.arm} for row in rows],
         "columns": list(rows[0].cells()),
         "table_note": table_note(report),
+        "transfer": {
+            "title": transfer.TITLE,
+            "columns": transfer.COLUMNS,
+            "rows": transfer.transfer_rows(report),
+            "note": transfer.transfer_note(report),
+        },
         "tasks": task_rows(report, arms),
         "figures": _figures(arms),
         "training_svg": plots.to_svg(plots.training_curves(training_curves), "Training curves") if training_curves else None,

@@ -11,6 +11,7 @@ from policytrim_gym.evaluation.comparison import common_success_ratio
 from policytrim_gym.evaluation.efficiency_report import EfficiencyReport
 from policytrim_gym.evaluation.pareto import pareto_front
 from policytrim_gym.evaluation.report.build import ReportArms, report_arms
+from policytrim_gym.evaluation.report.transfer import transfer_markdown
 from policytrim_gym.evaluation.report.words import duration, factor, interval_words, number, percent
 
 if TYPE_CHECKING:
@@ -96,6 +97,8 @@ def task_rows(report: Mapping[str, Any], arms: ReportArms) -> list[TaskRow]:
 def markdown_table(report: Mapping[str, Any], columns: Sequence[str] | None = None) -> str:
     """Returns the table of all arms as GitHub Markdown, with the headline arms in bold and the meaning of its columns below.
 
+    A report with a transfer to another simulation has the table of that after it.
+
     Args:
         report: as `build_report` or `load_report` gave it.
         columns: of `ArmRow.cells` to show, None for all.
@@ -114,7 +117,8 @@ def markdown_table(report: Mapping[str, Any], columns: Sequence[str] | None = No
         label = f"**{row.label}**" if row.role in _HEADLINE_ROLES else row.label
         cells = row.cells()
         lines.append(f"| {label}{' ●' if row.on_front else ''} | " + " | ".join(cells[column] for column in columns) + " |")
-    return "\n".join(lines) + f"\n\n{table_note(report)}\n"
+    transfer = transfer_markdown(report)
+    return "\n".join(lines) + f"\n\n{table_note(report)}\n" + (f"\n{transfer}" if transfer else "")
 
 
 def table_note(report: Mapping[str, Any]) -> str:
