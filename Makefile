@@ -6,7 +6,7 @@ PYTHON ?= $(shell for python in python3 python3.12 python3.11; do \
 	$$python -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null \
 	&& { echo $$python; break; }; done)
 VENV ?= .venv
-EXTRAS ?= train,sim,dev
+EXTRAS ?= train,sim,arm,dev
 PYTEST_ARGS ?=
 DEMO_ARGS ?=
 
@@ -15,7 +15,7 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check --no-input -c co
 # One thread a process: on a small machine, pools of torch and BLAS slow each other and the simulators down.
 THREADS := OMP_NUM_THREADS=1
 
-.PHONY: help venv test lint format demo clean
+.PHONY: help venv test lint format urdf demo clean
 .DEFAULT_GOAL := help
 
 help:  ## Lists the targets
@@ -34,6 +34,10 @@ lint: venv  ## Checks rules, layout and types
 format: venv  ## Applies the layout and the rules that can mend themselves
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# Run inside the folder, so that the header which xacro writes holds no path.
+urdf: venv  ## Writes urdf/policytrim_arm.urdf from its xacro
+	cd urdf && $(abspath $(BIN))/xacro policytrim_arm.urdf.xacro -o policytrim_arm.urdf
 
 demo: venv  ## Clones, sweeps, trims and evaluates a small policy; writes runs/demo/report.html
 	$(THREADS) $(BIN)/policytrim demo $(DEMO_ARGS)

@@ -31,7 +31,8 @@ def share_files() -> list[tuple[str, list[str]]]:
         ("share/ament_index/resource_index/packages", [f"resource/{ROS_PACKAGE}"]),
         (SHARE, ["package.xml"]),
         (f"{SHARE}/launch", sorted(glob("launch/*.launch.py"))),
-        (f"{SHARE}/config", sorted(glob("config/*.yaml") + glob("config/*.xml"))),
+        (f"{SHARE}/config", sorted(glob("config/*.yaml") + glob("config/*.xml") + glob("config/*.rviz"))),
+        (f"{SHARE}/config/robots", sorted(glob("config/robots/*.yaml"))),
         (f"{SHARE}/urdf", sorted(glob("urdf/*.urdf") + glob("urdf/*.xacro"))),
     ]
     return [(target, files) for target, files in folders if files]
@@ -58,6 +59,18 @@ EXTRAS = {
         "imageio>=2.34",
         "pillow>=10",
     ],
+    "arm": [
+        "mujoco==3.3.0",
+        "pybullet==3.2.7",  # has no wheel for Python 3.12: pip compiles it there
+        "ruckig>=0.15",
+        "toppra>=0.6",
+        "pin>=3.7",
+        "pin-pink>=3.4",
+        "qpsolvers[daqp]>=4.7",
+        "pyyaml>=6",
+        "scipy>=1.14",
+        "pillow>=10",
+    ],
     "report": REPORT,
     # Only for a machine without a ROS distribution; on a robot these come with it. Jazzy set.
     "ros": [
@@ -73,7 +86,7 @@ EXTRAS = {
         "ros-rosgraph-msgs<2.1",
     ],
     "vla": ["torch>=2.6", "transformers>=5.0"],
-    "dev": ["pytest>=8", "ruff>=0.12", "mypy>=1.15", "packaging>=24", "setuptools>=64"],
+    "dev": ["pytest>=8", "ruff>=0.12", "mypy>=1.15", "packaging>=24", "setuptools>=64", "xacro>=2.1", "yourdfpy>=0.0.56"],
 }
 
 setup(

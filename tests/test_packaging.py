@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import sys
@@ -96,6 +97,15 @@ def test_package_xml_is_what_colcon_takes_for_a_ros_package():
     assert re.fullmatch(r"[\w.+-]+@[\w-]+(\.[\w-]+)+", email)
 
 
+def test_package_xml_asks_for_each_message_package_and_for_what_shows_the_arm():
+    depends = {element.text for element in ElementTree.parse(ROOT / "package.xml").getroot().iter("exec_depend")}
+    trees = [ast.parse(path.read_text()) for folder in ("policytrim_ros", "launch") for path in (ROOT / folder).rglob("*.py")]
+    imported = {node.module.split(".")[0] for tree in trees for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module}
+    messages = {name for name in imported if name.endswith(("_msgs", "_srvs"))}
+    assert messages <= depends
+    assert {"python3-yaml", "robot_state_publisher", "xacro"} <= depends
+
+
 def test_the_license_is_the_whole_apache_license():
     text = (ROOT / "LICENSE").read_text()
     assert "Apache License" in text and "Version 2.0, January 2004" in text
@@ -122,6 +132,8 @@ def test_a_wheel_holds_every_module_template_and_marker(tmp_path):
     assert expected <= names, sorted(expected - names)
     shared = {name.partition(".data/data/share/")[2] for name in names} - {""}
     assert {"ament_index/resource_index/packages/policytrim_ros", "policytrim_ros/package.xml"} <= shared
+    robot_files = [path for folder in ("urdf", "config") for path in (ROOT / folder).rglob("*.*")]
+    assert {f"policytrim_ros/{path.relative_to(ROOT)}" for path in robot_files if path.is_file()} <= shared
     assert not [name for name in names if name.startswith(("tests/", "runs/", "benchmarks/"))]
 
 
