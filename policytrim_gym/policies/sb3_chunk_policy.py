@@ -126,7 +126,7 @@ class ChunkActorCriticPolicy(ActorCriticPolicy):
         use_sde: only False: Stable-Baselines3 passes it.
 
     Raises:
-        InvalidSpec: a policy that is no StatePolicy, or spaces that do not fit it.
+        InvalidSpec: a policy that is no StatePolicy or whose network predicts increments, or spaces that do not fit it.
         InvalidHorizon, InvalidConfig: an argument out of range.
 
     >>> from policytrim_gym.policies.state_policy import StatePolicyConfig
@@ -156,6 +156,11 @@ class ChunkActorCriticPolicy(ActorCriticPolicy):
         start = load_policy(policy) if isinstance(policy, str) else policy
         if not isinstance(start, StatePolicy):
             raise InvalidSpec(f"policy must be a StatePolicy or the URI of one, got {type(start).__name__}")
+        if not start.increments.is_identity:
+            raise InvalidSpec(
+                "this actor-critic spreads around actions, so the policy must have neither action_origins nor an action_scale, got "
+                f"{start.config.origins} and {start.increments.scale.tolist()}; train its weights with TrimGRPO (policytrim trim)"
+            )
         _check_spaces(start, observation_space, action_space)
         if not action_std > 0:
             raise InvalidConfig(f"action_std must be above 0, got {action_std}")

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from policytrim_gym.errors import CorruptCheckpoint
+from policytrim_gym.errors import CorruptCheckpoint, InvalidSpec
 from policytrim_gym.files import write_atomic, write_json_atomic
 from policytrim_gym.policies.state_policy import StatePolicy, StatePolicyConfig
 from policytrim_gym.policies.word_tokenizer import WordTokenizer
@@ -41,8 +41,9 @@ def load_state_policy(folder: str) -> StatePolicy:
     if model_type != MODEL_TYPE:
         raise CorruptCheckpoint(f"{path / 'config.json'}: model_type must be {MODEL_TYPE!r}, got {model_type!r}")
     try:
-        if config_values.get("action_kinds") is not None:
-            config_values["action_kinds"] = tuple(config_values["action_kinds"])
+        for name in ("action_kinds", "action_origins"):
+            if config_values.get(name) is not None:
+                config_values[name] = tuple(config_values[name])
         policy = StatePolicy(StatePolicyConfig(**config_values), WordTokenizer(_read_json(path / "tokenizer.json")["words"]))
     except (TypeError, KeyError, ValueError) as error:
         raise CorruptCheckpoint(f"{path}: config.json or tokenizer.json does not describe a policy: {error}") from error
@@ -51,7 +52,7 @@ def load_state_policy(folder: str) -> StatePolicy:
         policy.load_state_dict(load(weights.read_bytes()))
     except FileNotFoundError as error:
         raise CorruptCheckpoint(f"{weights} is missing") from error
-    except (SafetensorError, RuntimeError) as error:
+    except (SafetensorError, RuntimeError, InvalidSpec) as error:
         reason = str(error).splitlines()[0]
         raise CorruptCheckpoint(f"{weights} is truncated or belongs to another architecture: {reason}") from error
     return policy

@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
+import gymnasium as gym
 import numpy as np
+from numpy.typing import ArrayLike
 
 from policytrim_gym.chunk import check_horizon
 from policytrim_gym.config import to_mapping
-from policytrim_gym.errors import InvalidConfig, NoDemonstrations
+from policytrim_gym.errors import InvalidConfig, InvalidSpec, NoDemonstrations
 from policytrim_gym.policies.checkpoint_facts import CheckpointFacts
 from policytrim_gym.policies.model_card import write_model_card
 from policytrim_gym.policies.state_policy import StatePolicy, StatePolicyConfig
@@ -19,6 +22,7 @@ from policytrim_gym.progress import ProgressBar, write_line
 from policytrim_gym.rollouts.env_factory import EnvFactory
 from policytrim_gym.rollouts.expert_episode import ExpertRunner
 from policytrim_gym.run_folder import check_writable
+from policytrim_gym.training.action_scale import motion_scale
 from policytrim_gym.training.demonstrations import DemonstrationSet, record_demonstrations
 from policytrim_gym.training.imitation import chunk_targets, imitate
 
@@ -62,7 +66,9 @@ class CloneConfig:
 def clone_into(folder: str | os.PathLike[str], factory: EnvFactory, config: CloneConfig, num_workers: int = 2) -> CheckpointFacts:
     """Records demonstrations, trains on them and saves the checkpoint, showing how far it is; returns what the checkpoint knows.
 
-    The weights are written last: they make the folder complete.
+    The weights are written last: they make the folder complete. What `env.unwrapped` says about its actions shapes the policy:
+    `action_kinds`, `control_dt_s`, `action_origins` (see `StatePolicyConfig`), and `physical_action_units`, True where an action is in
+    units such as rad, so that the policy learns on increments of a size that the demonstrations tell (see `motion_scale`).
 
     Args:
         folder: of the checkpoint.
@@ -77,8 +83,7 @@ def clone_into(folder: str | os.PathLike[str], factory: EnvFactory, config: Clon
     """
     probe = ExpertRunner(factory, config.demonstrator, config.seed).env
     tasks = tuple(getattr(probe.unwrapped, "tasks", ()))
-    action_kinds = getattr(probe.unwrapped, "action_kinds", None)
-    control_dt_s = getattr(probe.unwrapped, "control_dt_s", None)
+    actions = _action_facts(probe)
     probe.close()
     check_writable(folder)
     write_line(f"cloning {factory.name}, {', '.join(tasks) or 'no task'}, from the {config.demonstrator} expert")
@@ -93,7 +98,7 @@ def clone_into(folder: str | os.PathLike[str], factory: EnvFactory, config: Clon
                 bar.describe(f"cloning, loss {loss:.4f}")
             bar.advance()
 
-        policy = clone(demos, config, action_kinds, control_dt_s, show)
+        policy = clone(demos, config, on_step=show, **actions)
     facts = CheckpointFacts(config.execute_horizon, factory.id, dict(factory.kwargs), demos.summary(), to_mapping(config))
     facts.save(folder)
     write_model_card(folder, facts)
@@ -107,6 +112,8 @@ def clone(
     action_kinds: tuple[str, ...] | None = None,
     control_dt_s: float | None = None,
     on_step: Callable[[int, float], None] | None = None,
+    action_origins: tuple[int | None, ...] | None = None,
+    action_range: ArrayLike | None = None,
 ) -> StatePolicy:
     """Trains a StatePolicy by regression on chunks of the demonstrations.
 
@@ -115,6 +122,9 @@ def clone(
         config: architecture and optimisation.
         action_kinds, control_dt_s: of the environment, kept in the policy's spec.
         on_step: called with the gradient step and its loss.
+        action_origins: of the environment: which number of the state each action continues, see `StatePolicyConfig`.
+        action_range: highest minus lowest action, (action_dim,), of actions in physical units: these are learnt at the scale of
+            `motion_scale`. None: they are about 1 already, and are learnt as they are.
 
     Raises:
         NoDemonstrations: the set is empty.
@@ -133,8 +143,11 @@ def clone(
         control_dt_s=control_dt_s,
         hidden_size=config.hidden_size,
         num_layers=config.num_layers,
+        action_origins=action_origins,
     )
     policy = StatePolicy(architecture, tokenizer, seed=config.seed)
+    if action_range is not None:
+        policy.set_action_scale(motion_scale(episodes, action_range, action_kinds, architecture.origins))
     states = np.concatenate([episode.states for episode in episodes])
     # A number that hardly varies in the demonstrations would be blown up by its own noise in closed loop.
     policy.set_normalisation(states.mean(axis=0), states.std(axis=0).clip(min=0.01))
@@ -142,3 +155,14 @@ def clone(
     targets = np.concatenate([chunk_targets(episode.actions, config.chunk_size) for episode in episodes])
     imitate(policy, observations, targets, config.gradient_steps, config.batch_size, config.learning_rate, config.seed, on_step)
     return policy
+
+
+def _action_facts(env: gym.Env[Any, Any]) -> dict[str, Any]:
+    """Returns what an environment says about its actions, as `clone` takes it."""
+    unwrapped, space = env.unwrapped, env.action_space
+    facts = {name: getattr(unwrapped, name, None) for name in ("action_kinds", "control_dt_s", "action_origins")}
+    if getattr(unwrapped, "physical_action_units", False):
+        if not isinstance(space, gym.spaces.Box):
+            raise InvalidSpec(f"an environment with physical_action_units must have a Box of actions, got {space}")
+        facts["action_range"] = space.high - space.low
+    return facts
