@@ -16,7 +16,7 @@ from multiprocessing import get_context
 import numpy as np
 
 from policytrim_gym.evaluation.playback import PlaybackController
-from policytrim_gym.experiments.run import ENV_ID
+from policytrim_gym.experiments.config import META_WORLD
 from policytrim_gym.policies.state_policy import StatePolicy, StatePolicyConfig
 from policytrim_gym.policies.word_tokenizer import WordTokenizer
 from policytrim_gym.rollouts.collector import RolloutCollector
@@ -52,7 +52,7 @@ def main() -> None:
     requests = [
         EpisodeRequest(32, task=TASK, split="train", initial_state=index, max_steps=EPISODE_STEPS) for index in range(options.episodes)
     ]
-    factory = EnvFactory(ENV_ID, {"tasks": [TASK]})
+    factory = EnvFactory(META_WORLD, {"tasks": [TASK]})
     ratios = []
     with RolloutCollector(factory, num_workers=2) as collector, get_context("spawn").Pool(2) as pool:
         collector.collect(requests[:8], PlaybackController(policy))

@@ -18,7 +18,7 @@ import gymnasium as gym
 import numpy as np
 from stable_baselines3.common.vec_env import DummyVecEnv
 
-from policytrim_gym.experiments.run import ENV_ID
+from policytrim_gym.experiments.config import META_WORLD
 from policytrim_gym.policies.state_policy import StatePolicy, StatePolicyConfig
 from policytrim_gym.policies.word_tokenizer import WordTokenizer
 from policytrim_gym.policy import ChunkPolicy
@@ -92,7 +92,7 @@ def main() -> None:
     options = parser.parse_args()
     config = StatePolicyConfig(state_size=39, action_dim=4, action_kinds=("delta",) * 3 + ("position",))
     policy = StatePolicy(config, WordTokenizer(["push"]))
-    factory = EnvFactory(ENV_ID, {"tasks": [TASK]})
+    factory = EnvFactory(META_WORLD, {"tasks": [TASK]})
     loops = [kind([factory() for _ in range(options.envs)], policy) for kind in (HandWrittenLoop, Twin)]
     for loop in loops:
         rate(loop, 4)

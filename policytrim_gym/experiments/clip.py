@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from policytrim_gym.errors import InvalidSpec
 from policytrim_gym.evaluation.evaluate import Evaluator
 from policytrim_gym.evaluation.playback import PlaybackController
 from policytrim_gym.evaluation.report.video import Clip, side_by_side_gif
@@ -21,9 +22,12 @@ def record_clip(caption: str, policy: ChunkPolicy, factory: EnvFactory, request:
         request: where it starts and how much of a chunk runs.
 
     Raises:
-        MissingExtra: the environment cannot be rendered here.
+        InvalidSpec: the environment draws no frames.
+        MissingExtra: it cannot be rendered here.
     """
     slot = EnvSlot(factory)
+    if not hasattr(slot.env.unwrapped, "render_frame"):
+        raise InvalidSpec(f"{factory.name} draws no frames (env.unwrapped.render_frame)")
     controller = PlaybackController(policy)
     controller.start(0, request)
     result = slot.reset(request.seed, request.reset_options())
@@ -32,7 +36,7 @@ def record_clip(caption: str, policy: ChunkPolicy, factory: EnvFactory, request:
         [window] = controller.next_windows([0], [result.observation])
         for index, action in enumerate(window.actions):
             result = slot.run(action[None])
-            frames.append(slot.env.unwrapped.render_frame())  # type: ignore[attr-defined]
+            frames.append(slot.env.unwrapped.render_frame())
             success.append(result.success)
             replans.append(index == 0)
             if result.done:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
 from policytrim_gym.chunk import check_horizon
 from policytrim_gym.config import check_fields
@@ -13,6 +13,8 @@ from policytrim_gym.training.state_counts import check_num_states
 from policytrim_gym.training.trim_config import TrimConfig
 from policytrim_gym.training.warm_start import WarmStartConfig
 
+META_WORLD = "policytrim_gym:PolicyTrim/MetaWorld-v0"
+ARM = "policytrim_gym:PolicyTrim/Arm-v0"
 STATE_TASKS = ("reach-v3", "push-v3", "pick-place-v3", "door-open-v3", "button-press-topdown-v3", "peg-insert-side-v3")
 
 Ablation = Literal["stage 2 only", "no warm start"]
@@ -23,7 +25,9 @@ class ExperimentConfig:
     """Clone, sweep, trim, evaluate, report: everything that decides the outcome.
 
     Args:
-        tasks: Meta-World tasks of one multi-task policy.
+        env: Gymnasium id, with the module that registers it. Its `unwrapped` offers `make_expert`; the report has its `tasks`.
+        env_kwargs: of that environment; Meta-World without `tasks` gets six of them.
+        tasks: short for `env_kwargs: {tasks: [...]}`; it is moved there, and replaces what is there.
         clone: the base policy.
         trim: the two-stage training; its success floor is set from the sweep.
         total_timesteps: physical training steps of the trim.
@@ -33,12 +37,16 @@ class ExperimentConfig:
         sweep_states: validation states of each task for the choice of the best untrained setting.
         test_states: states of each task in the final table.
         ablations: further trainings of the same budget.
+        transfer_env_kwargs: replaced in `env_kwargs` for an evaluation of stock and trimmed policy in another simulation, on the same test
+            states; None leaves it out.
         margin: of the non-inferiority of success.
         num_workers: processes.
         seed: of everything; also the seed of clone and trim.
     """
 
-    tasks: tuple[str, ...] = STATE_TASKS
+    env: str = META_WORLD
+    env_kwargs: dict[str, Any] = field(default_factory=dict)
+    tasks: tuple[str, ...] | None = None
     clone: CloneConfig = CloneConfig()
     trim: TrimConfig = field(default_factory=TrimConfig)
     total_timesteps: int = 1_000_000
@@ -49,17 +57,34 @@ class ExperimentConfig:
     sweep_states: int = 40
     test_states: int = 100
     ablations: tuple[Ablation, ...] = ("stage 2 only",)
+    transfer_env_kwargs: dict[str, Any] | None = None
     margin: float = 0.03
     num_workers: int = 2
     seed: int = 0
 
     def __post_init__(self) -> None:
         check_fields(self)
+        self._fold_tasks()
+        self._check_transfer()
         for name in ("total_timesteps", "num_workers"):
             if getattr(self, name) < 1:
                 raise InvalidConfig(f"{name} must be at least 1, got {getattr(self, name)}")
         self._check_states()
         self._check_horizons()
+
+    def _fold_tasks(self) -> None:
+        """Moves `tasks` into `env_kwargs`: a folder of before `env` was a setting has them there, and is the same experiment."""
+        tasks = self.tasks
+        if tasks is None and self.env == META_WORLD and "tasks" not in self.env_kwargs:
+            tasks = STATE_TASKS
+        if tasks is not None:
+            object.__setattr__(self, "env_kwargs", {**self.env_kwargs, "tasks": list(tasks)})
+            object.__setattr__(self, "tasks", None)
+
+    def _check_transfer(self) -> None:
+        other = self.transfer_env_kwargs
+        if other is not None and {**self.env_kwargs, **other} == self.env_kwargs:
+            raise InvalidConfig(f"transfer_env_kwargs must change something in env_kwargs {self.env_kwargs}, got {other}")
 
     def _check_states(self) -> None:
         check_num_states("sweep_states", self.sweep_states, "validation")
@@ -82,11 +107,6 @@ class ExperimentConfig:
         for rate in self.playback_rates:
             if not 0 < rate < float("inf"):
                 raise InvalidConfig(f"playback_rates must be above 0, got {rate}")
-
-    @property
-    def env_kwargs(self) -> dict[str, list[str]]:
-        """Arguments of the Meta-World environment."""
-        return {"tasks": list(self.tasks)}
 
     def clone_config(self) -> CloneConfig:
         """Returns the clone's configuration with the experiment's seed."""
@@ -116,6 +136,25 @@ def demo_config(seed: int = 0) -> ExperimentConfig:
         playback_rates=(1.0, 2.0, 3.0),
         sweep_states=20,
         test_states=40,
+        ablations=(),
+        margin=0.05,
+        seed=seed,
+    )
+
+
+def arm_demo_config(seed: int = 0) -> ExperimentConfig:
+    """Returns the demo on the arm: pushing in MuJoCo, then in PyBullet; ten minutes on two cores."""
+    return ExperimentConfig(
+        env=ARM,
+        env_kwargs={"task": "push", "engine": "mujoco"},
+        transfer_env_kwargs={"engine": "pybullet"},
+        clone=CloneConfig(demos_per_task=60, gradient_steps=2500),
+        trim=TrimConfig(warm_start=WarmStartConfig(states_per_task=80, gradient_steps=1500), validation_states=40, num_validations=5),
+        total_timesteps=200_000,
+        horizons=(8, 16, 32),
+        playback_rates=(1.0, 2.0, 3.0),
+        sweep_states=40,
+        test_states=60,
         ablations=(),
         margin=0.05,
         seed=seed,

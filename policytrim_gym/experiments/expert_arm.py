@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from policytrim_gym.errors import InvalidSpec
 from policytrim_gym.evaluation.efficiency_report import EfficiencyReport
 from policytrim_gym.metrics import RolloutRecord
 from policytrim_gym.rollouts.env_factory import EnvFactory
@@ -21,7 +22,13 @@ def expert_arm(
         states_per_task: episodes of each.
         split: which initial states.
         num_workers: processes.
+
+    Raises:
+        InvalidSpec: the environment has no tasks, or no scripted expert.
+        InvalidConfig: it has none that moves like this.
     """
+    if not tasks:
+        raise InvalidSpec(f"{factory.name} names no tasks (env.unwrapped.tasks) that an expert could be run on")
     with job_pool(num_workers) as pool:
         jobs = [pool.submit(_records, factory, task, demonstrator, states_per_task, split) for task in tasks]
         records = [record for job in jobs for record in job.result()]

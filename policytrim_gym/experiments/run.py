@@ -5,18 +5,19 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from policytrim_gym.config import dump_yaml, load_yaml, to_mapping
 from policytrim_gym.differences import first_difference
-from policytrim_gym.errors import InvalidConfig, MissingExtra
+from policytrim_gym.errors import InvalidConfig, InvalidSpec, MissingExtra
 from policytrim_gym.evaluation.efficiency_report import EfficiencyReport
 from policytrim_gym.evaluation.evaluate import Evaluator, arm_name
 from policytrim_gym.evaluation.pareto import UntrainedSelection, best_untrained_pair
 from policytrim_gym.evaluation.report.build import Provenance, WallClockSetting, build_report, save_report
 from policytrim_gym.evaluation.report.html import render_report, save_headline_plot
+from policytrim_gym.evaluation.report.transfer import Transfer, kwargs_words
 from policytrim_gym.evaluation.report.verdict import Target
 from policytrim_gym.experiments.arms import ArmStore
 from policytrim_gym.experiments.clip import record_comparison
@@ -33,10 +34,10 @@ from policytrim_gym.run_folder import holds_checkpoint
 from policytrim_gym.training.clone import clone_into
 from policytrim_gym.training.trim import LOG_FILE, STAGE1_FOLDER, trim
 
-ENV_ID = "policytrim_gym:PolicyTrim/MetaWorld-v0"
 TRIMMED = "trimmed"
+REFERENCE = "saturated"
 
-_MAY_CHANGE = ("ablations", "delays", "num_workers")
+_MAY_CHANGE = ("ablations", "delays", "transfer_env_kwargs", "num_workers")
 """What a folder's experiment may be taken up again with: these add arms or processes and change no number that is there."""
 
 
@@ -51,7 +52,7 @@ class Experiment:
 
     Raises:
         InvalidConfig: the folder belongs to another experiment, or is itself a checkpoint.
-        UnknownTask: the environment has no such task; the folder is left as it was.
+        UnknownTask, InvalidSpec, MissingExtra: the environment, or that of the transfer, cannot be made; the folder is left as it was.
     """
 
     def __init__(
@@ -61,7 +62,9 @@ class Experiment:
         self.out = Path(out)
         self._say = say
         self._targets = targets
-        self.factory = EnvFactory(ENV_ID, config.env_kwargs)
+        self.factory = EnvFactory(config.env, config.env_kwargs)
+        if config.transfer_env_kwargs is not None:
+            self._away(config.transfer_env_kwargs)().close()  # an engine that is missing must not be found out after the training
         config_file = self.out / "config.yaml"
         if config_file.exists():
             held = load_yaml(ExperimentConfig, config_file)
@@ -125,31 +128,28 @@ class Experiment:
         ensemble = self._arm(evaluator, f"base {arm_name(self.config.ensemble_horizon, ensemble=True)}", base, ensemble=True,
                              execute_horizon=self.config.ensemble_horizon)  # fmt: skip
         trained = self._trained(evaluator, trimmed)
-        reference = ArmStore(self.out / "arms").get(
-            "saturated expert",
-            lambda: expert_arm(self.factory, self.config.tasks, "saturated", self.config.test_states, num_workers=self.config.num_workers),
-        )
         stock_name = arm_name(base.spec.horizon)
         stock = next(arm for arm in untrained if arm.name == stock_name)
         main = trained.pop(0)
         facts = load_facts(self._folder(TRIMMED))
         assert facts is not None
+        transfer = self._transfer(base, trimmed, stock, main)
         report = build_report(
             Provenance(
                 policy=TRIMMED,
-                env=f"{self.factory.name} {', '.join(self.config.tasks)}",
+                env=self._env_words(evaluator),
                 seed=self.config.seed,
                 command=" ".join(["policytrim", *sys.argv[1:]]),
                 demonstrator=self.config.clone.demonstrator,
                 training=facts.evidence,
-                extra={"demonstrations": facts.demonstrations},
+                extra={"demonstrations": facts.demonstrations, **({} if transfer is None else {"transfer": transfer})},
             ),
             baseline=stock,
             trimmed=main,
             controls=[*(arm for arm in untrained if arm.name != stock_name), ensemble, *trained],
             untrained=[*(arm.name for arm in untrained if arm.name != stock_name), ensemble.name],
             best_untrained=best_untrained,
-            reference=reference,
+            reference=self._reference(evaluator),
             margin=self.config.margin,
             targets=self._targets,
             wall_clock_settings=(WallClockSetting(0.05, 0.05), WallClockSetting(0.1, 0.05)),
@@ -193,6 +193,32 @@ class Experiment:
             arms.append(self._arm(evaluator, ablation, policy, execute_horizon=policy.spec.horizon))
         return arms
 
+    def _reference(self, evaluator: Evaluator) -> EfficiencyReport | None:
+        """Returns the fastest scripted expert; None, and a line that says why, where the environment has none."""
+        tasks = self._tasks(evaluator)
+        states, workers = self.config.test_states, self.config.num_workers
+        try:
+            return ArmStore(self.out / "arms").get(
+                f"{REFERENCE} expert", lambda: expert_arm(self.factory, tasks, REFERENCE, states, num_workers=workers)
+            )
+        except (InvalidConfig, InvalidSpec) as error:
+            self._say(f"no reference of a scripted expert: {error}")
+            return None
+
+    def _transfer(self, base: ChunkPolicy, trimmed: ChunkPolicy, stock: EfficiencyReport, main: EfficiencyReport) -> dict[str, Any] | None:
+        """Evaluates stock and trimmed policy in the environment of `transfer_env_kwargs`; None where there is none."""
+        changed = self.config.transfer_env_kwargs
+        if changed is None:
+            return None
+        own = {key: value for key, value in self.config.env_kwargs.items() if key in changed}
+        home, away = kwargs_words(own) or "the training's settings", kwargs_words(changed)
+        with Evaluator(self._away(changed), self.config.num_workers) as evaluator:
+            arms = [
+                self._arm(evaluator, f"{name} in {away}", policy, execute_horizon=arm.execute_horizon)
+                for name, policy, arm in (("stock", base, stock), (TRIMMED, trimmed, main))
+            ]
+        return Transfer(changed, home, away, *arms).to_json(stock, main, self.config.margin)
+
     def _arm(
         self, evaluator: Evaluator, name: str, policy: ChunkPolicy, *, split: str = "test", states: int | None = None, **setting: Any
     ) -> EfficiencyReport:
@@ -207,7 +233,20 @@ class Experiment:
 
         return ArmStore(self.out / "arms" / split if split != "test" else self.out / "arms").get(name, evaluate)
 
-    # Files.
+    # Names and files.
+
+    def _away(self, changed: Mapping[str, Any]) -> EnvFactory:
+        return EnvFactory(self.config.env, {**self.config.env_kwargs, **changed})
+
+    @staticmethod
+    def _tasks(evaluator: Evaluator) -> tuple[str, ...]:
+        return tuple(task for task in evaluator.tasks if task is not None)
+
+    def _env_words(self, evaluator: Evaluator) -> str:
+        """Returns the environment as a reader would name it: its id, its tasks, and its other arguments."""
+        tasks = ", ".join(self._tasks(evaluator))
+        others = kwargs_words({key: value for key, value in self.config.env_kwargs.items() if key not in ("task", "tasks")})
+        return f"{self.factory.name} {tasks}".rstrip() + (f" ({others})" if others else "")
 
     def _folder(self, name: str) -> Path:
         return self.out / name.replace(" ", "-")
@@ -219,14 +258,12 @@ class Experiment:
         self, evaluator: Evaluator, base: ChunkPolicy, trimmed: ChunkPolicy, stock: EfficiencyReport, main: EfficiencyReport
     ) -> bytes | None:
         """Returns base and trimmed side by side on a state that both solve; None, and a line that says why, where nothing can be drawn."""
-        pairs = [
-            (before, after)
-            for before, after in zip(stock.episodes, main.episodes)
-            if before.success and after.success and "reach" not in str(before.task)
-        ]
+        pairs = [(before, after) for before, after in zip(stock.episodes, main.episodes) if before.success and after.success]
         if not pairs:
             self._say("no video: base and trimmed policy have no success in common")
             return None
+        # Reaching moves no object, so that there is less to see.
+        pairs = [pair for pair in pairs if "reach" not in str(pair[0].task)] or pairs
         before, _ = sorted(pairs, key=lambda pair: pair[0].steps / pair[1].steps)[len(pairs) // 2]
         start = {"task": before.task, "split": "test", "initial_state": before.initial_state}
         try:
@@ -237,7 +274,7 @@ class Experiment:
                 EpisodeRequest(stock.execute_horizon, **start),  # type: ignore[arg-type]
                 EpisodeRequest(main.execute_horizon, **start),  # type: ignore[arg-type]
             )
-        except MissingExtra as error:
+        except (MissingExtra, InvalidSpec) as error:
             self._say(f"no video: {error}")
             return None
         write_atomic(self.out / "side-by-side.gif", gif)
