@@ -1,16 +1,32 @@
-"""`policytrim demo`: clone, sweep, trim, evaluate and report on Meta-World in ten minutes."""
+"""`policytrim demo`: clone, sweep, trim, evaluate and report in ten minutes, on Meta-World or on the arm."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from policytrim_gym.cli import options as shared
+from policytrim_gym.errors import InvalidConfig
+
+if TYPE_CHECKING:
+    from policytrim_gym.experiments.config import ExperimentConfig
+
+OUT, ARM_OUT = Path("runs/demo"), Path("runs/demo-arm")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options."""
-    shared.add_out(parser, default="runs/demo")
+    parser.add_argument(
+        "--arm", action="store_true", help="push with the robot arm in MuJoCo, then in PyBullet, instead of four tasks of Meta-World"
+    )
+    parser.add_argument(
+        "--out",
+        metavar="DIR",
+        type=Path,
+        default=None,
+        help=f"run folder; what it holds already is resumed (default: {OUT}, with --arm {ARM_OUT})",
+    )
     parser.add_argument(
         "--seed", metavar="N", type=shared.number(int, 0), default=None, help="seed of everything (default: 0, or --config's)"
     )
@@ -24,18 +40,31 @@ def run(options: argparse.Namespace) -> None:
     Raises:
         InvalidConfig: a wrong setting, or a folder with a demo of other settings or with a checkpoint.
     """
-    from policytrim_gym.config import from_mapping, to_mapping
     from policytrim_gym.evaluation.report.tables import print_table
-    from policytrim_gym.experiments.config import ExperimentConfig, demo_config
     from policytrim_gym.experiments.run import Experiment
     from policytrim_gym.progress import write_line
 
-    if options.config is None:
-        config = from_mapping(ExperimentConfig, {**to_mapping(demo_config(options.seed or 0)), **(options.set or {})})
-    else:
-        config = shared.config_of(options, ExperimentConfig, seed=options.seed)
-    report = Experiment(config, options.out, say=write_line).run()
+    config = config_of(options)
+    out = options.out or (ARM_OUT if options.arm else OUT)
+    report = Experiment(config, out, say=write_line).run()
     if shared.write_json(options, report):
         return
     print_table(report)
-    print(f"report: {Path(options.out) / 'report.html'}")
+    print(f"report: {out / 'report.html'}")
+
+
+def config_of(options: argparse.Namespace) -> ExperimentConfig:
+    """Returns one of the two demos, or the experiment of `--config`; `--set` replaces keys of either.
+
+    Raises:
+        InvalidConfig: a wrong setting, or `--arm` with `--config`.
+    """
+    from policytrim_gym.config import from_mapping, to_mapping
+    from policytrim_gym.experiments.config import ExperimentConfig, arm_demo_config, demo_config
+
+    if options.config is not None:
+        if options.arm:
+            raise InvalidConfig(f"--arm is a demo with settings of its own; give it without --config {options.config}")
+        return shared.config_of(options, ExperimentConfig, seed=options.seed)
+    demo = (arm_demo_config if options.arm else demo_config)(options.seed or 0)
+    return from_mapping(ExperimentConfig, {**to_mapping(demo), **(options.set or {})})

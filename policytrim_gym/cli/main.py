@@ -62,7 +62,7 @@ class CommandModule(Protocol):
 
 
 COMMANDS = {
-    "demo": Command("policytrim_gym.cli.demo", "clone, sweep, trim, evaluate and report on Meta-World in ten minutes"),
+    "demo": Command("policytrim_gym.cli.demo", "clone, sweep, trim, evaluate and report in ten minutes, on Meta-World or on the arm"),
     "clone": Command("policytrim_gym.cli.clone", "clone a base policy from a scripted expert"),
     "sweep": Command("policytrim_gym.cli.sweep", "run every horizon and playback rate without training"),
     "trim": Command("policytrim_gym.cli.trim", "train both stages: longer reliable chunks, then fewer steps"),
