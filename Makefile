@@ -15,11 +15,11 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check --no-input -c co
 # One thread a process: on a small machine, pools of torch and BLAS slow each other and the simulators down.
 THREADS := OMP_NUM_THREADS=1
 
-.PHONY: help venv test lint format urdf demo clean
+.PHONY: help venv test lint format urdf demo demo-arm clean
 .DEFAULT_GOAL := help
 
 help:  ## Lists the targets
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 10
 
 venv: $(VENV)/.installed  ## Creates .venv with the pinned dependencies and this package, editable
 
@@ -41,6 +41,9 @@ urdf: venv  ## Writes urdf/policytrim_arm.urdf from its xacro
 
 demo: venv  ## Clones, sweeps, trims and evaluates a small policy; writes runs/demo/report.html
 	$(THREADS) $(BIN)/policytrim demo $(DEMO_ARGS)
+
+demo-arm: venv  ## The same for the robot arm, pushing in MuJoCo, then in PyBullet; writes runs/demo-arm/report.html
+	$(THREADS) $(BIN)/policytrim demo --arm $(DEMO_ARGS)
 
 clean:  ## Removes what is built and cached; .venv and runs/ stay
 	rm -rf build dist install log *.egg-info .mypy_cache .pytest_cache .ruff_cache
