@@ -19,6 +19,13 @@ def small_state_policy(seed: int = 0, **changes) -> StatePolicy:
     return policy
 
 
+def target_policy(seed: int = 0, **changes) -> StatePolicy:
+    """Returns an untrained StatePolicy for two joint targets [rad], which continue the last numbers of the state, and a gripper."""
+    policy = small_state_policy(seed, **{"action_kinds": ("position",) * 3, "action_origins": (3, 4, None), **changes})
+    policy.set_action_scale([0.05, 0.02, 1.0])
+    return policy
+
+
 def metaworld_policy(seed: int = 0, **changes) -> StatePolicy:
     """Returns an untrained StatePolicy that fits Meta-World's state and actions."""
     kinds = ("delta", "delta", "delta", "position")

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import gymnasium as gym
 import numpy as np
 import pytest
 from small_policies import small_observation, small_state_policy
 
 from policytrim_gym.errors import InvalidConfig, InvalidHorizon, MissingObservation, NoDemonstrations
 from policytrim_gym.policies import state_policy
+from policytrim_gym.policies.state_checkpoint import load_state_policy
 from policytrim_gym.policies.state_policy import StatePolicy
-from policytrim_gym.training.clone import CloneConfig, clone
+from policytrim_gym.rollouts.env_factory import as_factory
+from policytrim_gym.training import clone as clone_module
+from policytrim_gym.training.clone import CloneConfig, clone, clone_into
 from policytrim_gym.training.demonstrations import Demonstration, DemonstrationSet
 from policytrim_gym.training.imitation import chunk_targets, imitate
 
@@ -121,6 +127,66 @@ def test_cloning_is_the_same_for_a_seed() -> None:
 
     torch.testing.assert_close(weights(0), weights(0), rtol=0, atol=0)
     assert (weights(0) != weights(1)).any()
+
+
+def target_demonstrations() -> DemonstrationSet:
+    """The same walks and a stop, as places to be: the state's first number is the last one."""
+    demos = [
+        demo._replace(
+            states=np.concatenate([demo.states, demo.states[-1:] + [[demo.actions[-1, 0], 0]]]).astype(np.float32),
+            actions=np.concatenate([demo.states[:, :1] + demo.actions, demo.states[-1:, :1] + demo.actions[-1:]]),
+        )
+        for demo in demonstrations().demonstrations
+    ]
+    return DemonstrationSet("full-speed", tuple(demos), {"up": 1, "down": 0})
+
+
+def test_a_clone_on_targets_walks_on_from_the_last_one() -> None:
+    policy = clone(target_demonstrations(), CONFIG, ("position",), 0.1, action_origins=(0,), action_range=[2.0])
+    for task, sign in (("up", 1.0), ("down", -1.0)):
+        actions = policy.predict_action_chunk({"state": [0.0, 0.0], "instruction": f"walk {task}"}).actions
+        np.testing.assert_allclose(actions[:, 0], sign / 11 * np.arange(1, 5), atol=0.03)
+
+
+def test_a_clone_on_targets_is_the_clone_on_the_deltas_that_they_sum() -> None:
+    targets = target_demonstrations()
+    deltas = [demo._replace(actions=demo.actions - demo.states[:, :1]) for demo in targets.demonstrations]
+    config = CloneConfig(**{**vars(CONFIG), "gradient_steps": 20})
+    on_targets = clone(targets, config, ("position",), action_origins=(0,), action_range=[2.0])
+    on_deltas = clone(DemonstrationSet("full-speed", tuple(deltas), {}), config, ("delta",), action_range=[2.0])
+    observation = {"state": np.float32([0.4, 0.0]), "instruction": "walk up"}
+    summed = 0.4 + on_deltas.predict_action_chunk(observation).actions.cumsum(axis=0)
+    np.testing.assert_allclose(on_targets.predict_action_chunk(observation).actions, summed, atol=1e-4)
+
+
+def test_actions_that_declare_no_unit_are_learnt_as_they_are() -> None:
+    policy = clone(demonstrations(), CloneConfig(**{**vars(CONFIG), "gradient_steps": 1}), ("delta",), 0.1)
+    assert policy.increments.is_identity and "action_scale" not in policy.state_dict()
+
+
+class TargetEnv(gym.Env):
+    """Declares what an environment on targets declares; nobody steps it here."""
+
+    tasks, action_kinds, action_origins, control_dt_s = ("up", "down"), ("position",), (0,), 0.05
+    action_space = gym.spaces.Box(-2.0, 2.0, (1,))
+
+    def make_expert(self, demonstrator: str, seed: int) -> None:
+        """Is there, so that the environment can be cloned from."""
+
+
+class PhysicalTargetEnv(TargetEnv):
+    physical_action_units = True
+
+
+@pytest.mark.parametrize(("env", "scale"), [(TargetEnv, 1.0), (PhysicalTargetEnv, 1.2 / 11)])
+def test_a_clone_takes_its_actions_from_the_environment(
+    env: type[TargetEnv], scale: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clone_module, "record_demonstrations", lambda *_: target_demonstrations())
+    clone_into(tmp_path, as_factory(env), CloneConfig(**{**vars(CONFIG), "gradient_steps": 1}))
+    policy = load_state_policy(str(tmp_path))
+    assert (policy.config.action_origins, policy.spec.action_kinds, policy.spec.control_dt_s) == ((0,), ("position",), 0.05)
+    np.testing.assert_allclose(policy.increments.scale, [scale], rtol=0.01)
 
 
 def test_a_set_of_demonstrations_sums_itself_up() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from line_env import CHUNK_SIZE, LineEnv, slow_policy
-from small_policies import small_observation, small_state_policy
+from small_policies import small_observation, small_state_policy, target_policy
 from stable_baselines3 import A2C, PPO
 from stable_baselines3.common.env_util import make_vec_env
 
@@ -241,3 +241,9 @@ def test_what_does_not_fit_is_named() -> None:
         actor_critic(base, use_sde=True)
     with pytest.raises(InvalidSpec, match="must be a StatePolicy or the URI of one, got int"):
         actor_critic(3)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("origins", [(3, 4, None), None], ids=str)
+def test_a_policy_whose_network_predicts_increments_is_refused(origins: tuple[int | None, ...] | None) -> None:
+    with pytest.raises(InvalidSpec, match=r"neither action_origins nor an action_scale, got .*\[0.05.*TrimGRPO"):
+        actor_critic(target_policy(action_origins=origins))

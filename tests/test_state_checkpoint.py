@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small_policies import small_observation, small_state_policy
+from small_policies import small_observation, small_state_policy, target_policy
 
 from policytrim_gym.errors import CorruptCheckpoint, UnknownPolicy
 from policytrim_gym.policies.loading import load_policy
@@ -56,6 +56,31 @@ def test_saving_over_a_checkpoint_replaces_it(folder: Path) -> None:
     np.testing.assert_array_equal(predictions(load_policy(str(folder))), predictions(other))
 
 
+@pytest.mark.parametrize("origins", [(3, 4, None), None], ids=str)
+def test_a_policy_on_targets_comes_back_bit_for_bit(tmp_path: Path, origins: tuple[int | None, ...] | None) -> None:
+    policy = target_policy(action_origins=origins)
+    policy.save_pretrained(str(tmp_path / "run"))
+    loaded = load_state_policy(str(tmp_path / "run"))
+    assert loaded.config == policy.config
+    np.testing.assert_array_equal(loaded.increments.scale, policy.increments.scale)
+    np.testing.assert_array_equal(predictions(loaded), predictions(policy))
+
+
+def test_a_checkpoint_from_before_there_were_origins_and_a_scale_is_the_same_policy(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    assert config.pop("action_origins") is None
+    (folder / "config.json").write_text(json.dumps(config))
+    assert "action_scale" not in load_state_policy(str(folder)).state_dict()
+    np.testing.assert_array_equal(predictions(load_state_policy(str(folder))), predictions(small_state_policy(seed=3)))
+
+
+def test_targets_without_their_scale_are_refused(folder: Path, tmp_path: Path) -> None:
+    target_policy().save_pretrained(str(tmp_path / "targets"))
+    (tmp_path / "targets" / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes())
+    with pytest.raises(CorruptCheckpoint, match="model.safetensors.*another architecture.*must hold action_scale"):
+        load_policy(str(tmp_path / "targets"))
+
+
 @pytest.mark.parametrize("name", FILES)
 def test_a_missing_file_is_named(folder: Path, name: str) -> None:
     (folder / name).unlink()
@@ -101,6 +126,8 @@ def rewrite_config(folder: Path, **values) -> None:
         ({"execute_horizon": 99}, "got 99"),
         ({"action_kinds": ["delta"]}, "action_kinds"),
         ({"action_kinds": 3}, "config.json"),
+        ({"action_origins": [0]}, "action_origins"),
+        ({"action_origins": 3}, "config.json"),
         ({"control_dt_s": -1}, "control_dt_s.*got -1"),
     ],
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from small_policies import small_observation, small_state_policy
+from small_policies import small_observation, small_state_policy, target_policy
 
 from policytrim_gym.errors import InvalidConfig, InvalidHorizon, InvalidSpec, MissingObservation
 from policytrim_gym.policies import state_policy
@@ -29,6 +29,13 @@ class TestStatePolicyContract(ChunkPolicyContract):
 class TestStatePolicyContractWithGain(TestStatePolicyContract):
     def make_policy(self) -> StatePolicy:
         policy = small_state_policy(hidden_size=256, chunk_size=32)
+        policy.set_exploration(action_std=0.1, gain_std=0.4)
+        return policy
+
+
+class TestStatePolicyContractWithTargets(TestStatePolicyContract):
+    def make_policy(self) -> StatePolicy:
+        policy = target_policy()
         policy.set_exploration(action_std=0.1, gain_std=0.4)
         return policy
 
@@ -139,6 +146,11 @@ def test_unknown_exploration_is_refused_by_name() -> None:
         ({"num_layers": -1}, InvalidConfig, "num_layers.*got -1"),
         ({"execute_horizon": 7}, InvalidHorizon, "got 7"),
         ({"action_kinds": ("delta",)}, InvalidSpec, "action_kinds must be 3"),
+        ({"action_origins": (0,)}, InvalidConfig, r"action_origins must be 3 indices in 0\.\.4 .*got \(0,\)"),
+        ({"action_origins": (None, None, 5)}, InvalidConfig, "action_origins must be 3.*5"),
+        ({"action_origins": (None, None, -1)}, InvalidConfig, "action_origins must be 3.*-1"),
+        ({"action_origins": (None, None, True)}, InvalidConfig, "action_origins must be 3.*True"),
+        ({"action_origins": (0, None, None)}, InvalidConfig, 'must be None where action_kinds is "delta"'),
     ],
 )
 def test_an_impossible_architecture_is_refused(changes: dict, error: type[Exception], words: str) -> None:
@@ -156,3 +168,51 @@ def test_without_action_kinds_nothing_counts_as_motion() -> None:
 def test_the_vocabulary_sizes_the_embedding() -> None:
     policy = StatePolicy(StatePolicyConfig(state_size=2, action_dim=1, hidden_size=4), WordTokenizer.from_texts([]))
     assert policy.predict_action_chunk({"state": [0.0, 0.0], "instruction": "any words"}).chunk_size == 32
+
+
+def test_targets_are_the_networks_increments_summed_from_the_last_command() -> None:
+    policy, plain = target_policy(), small_state_policy()
+    state = np.stack([small_observation(index)["state"] for index in range(4)])
+    increments = chunks(plain, list(range(4)))
+    expected = np.stack(
+        [
+            state[:, None, 3] + 0.05 * increments[..., 0].cumsum(axis=1),
+            state[:, None, 4] + 0.02 * increments[..., 1].cumsum(axis=1),
+            increments[..., 2],
+        ],
+        axis=-1,
+    )
+    np.testing.assert_allclose(chunks(policy, list(range(4))), expected, atol=1e-6)
+
+
+def test_exploration_is_that_of_the_increments() -> None:
+    """Noise, gain and likelihood of a policy on targets are those of one on the deltas that they sum."""
+    policy, plain = target_policy(), small_state_policy()
+    for each in (policy, plain):
+        each.set_exploration(action_std=0.2, gain_std=0.3)
+    observations = [small_observation(index) for index in range(3)]
+    state = torch.from_numpy(np.stack([observation["state"] for observation in observations]))
+    on_targets, on_deltas = (each.sample_chunks(observations, torch.Generator().manual_seed(0)) for each in (policy, plain))
+    for targets, deltas in zip(on_targets, on_deltas):
+        np.testing.assert_array_equal(targets.log_probs, deltas.log_probs)
+        np.testing.assert_array_equal(targets.trace.increments, deltas.actions)
+    actions = policy.increments.to_actions(torch.stack([sample.trace.increments for sample in on_targets]), state)
+    np.testing.assert_array_equal(np.stack([sample.actions for sample in on_targets]), actions)
+
+
+def test_the_likelihood_of_a_trace_does_not_depend_on_the_scale() -> None:
+    policy, observations = target_policy(), [small_observation(0)]
+    [sample] = policy.sample_chunks(observations, torch.Generator().manual_seed(0))
+    policy.set_action_scale([9.0, 9.0, 9.0])
+    log_probs, _ = policy.evaluate_chunks(observations, [sample.trace])
+    np.testing.assert_allclose(log_probs[0].detach(), sample.log_probs, atol=1e-5)
+
+
+def test_imitation_of_targets_is_measured_in_normalised_increments(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(state_policy, "STATE_NOISE", 0.0)
+    policy, generator = target_policy(), torch.Generator().manual_seed(0)
+    observations, targets = [small_observation(index) for index in range(3)], chunks(target_policy(), [0, 1, 2])
+    assert float(policy.imitation_loss(observations, targets, generator).detach()) == pytest.approx(0, abs=1e-5)
+    # Targets that all lie one unit ahead differ by one first increment in a chunk of 6 x 3 numbers.
+    ahead = targets + np.float32([0.05, 0.0, 0.0])
+    assert float(policy.imitation_loss(observations, ahead, generator).detach()) == pytest.approx(1 / 18, abs=1e-5)
