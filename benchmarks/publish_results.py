@@ -2,6 +2,7 @@
 
     python benchmarks/publish_results.py --slow-uneven runs/headline-slow --full-speed runs/headline-full
     python benchmarks/publish_results.py --selectors runs/selectors-slow --weights runs/weights
+    python benchmarks/publish_results.py --arm runs/headline-arm
 
 The pages keep their text; only what stands between two markers changes. The picture is that of the slow demonstrations.
 """
@@ -16,8 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from policytrim_gym.evaluation.report.build import load_report
-from policytrim_gym.evaluation.report.tables import factor, interval_words, markdown_table, number, percent
+from policytrim_gym.evaluation.report.tables import markdown_table
+from policytrim_gym.evaluation.report.transfer import transfer_markdown
 from policytrim_gym.evaluation.report.verdict import points
+from policytrim_gym.evaluation.report.words import factor, interval_words, number, percent
 from policytrim_gym.files import write_atomic
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -65,8 +68,8 @@ def summary(reports: Mapping[str, Mapping[str, Any]]) -> str:
     return "\n".join([*lines, "", note, "", *(text for _, text in sorted(targets, key=lambda target: target[0]))])
 
 
-def full_table(name: str, report: Mapping[str, Any]) -> str:
-    """Returns the page of one run: verdict, targets, settings by seed, every arm."""
+def full_table(title: str, command: str, report: Mapping[str, Any]) -> str:
+    """Returns the page of one run: the command that makes it, verdict, targets, settings by seed, every arm."""
     verdict = report["verdict"]
     best = ", ".join(f"seed {seed}: {arm}" for seed, arm in report["best_untrained_by_seed"].items())
     seeds = [
@@ -76,9 +79,9 @@ def full_table(name: str, report: Mapping[str, Any]) -> str:
     ]
     return "\n".join(
         [
-            f"# Headline, {name} demonstrations",
+            f"# {title}",
             "",
-            f"    python benchmarks/headline.py --demonstrator {name} --out runs/headline-{name.split('-')[0]}",
+            f"    python benchmarks/{command}",
             "",
             verdict["headline"],
             "",
@@ -116,7 +119,10 @@ def selector_table(rows: Sequence[Mapping[str, Any]]) -> str:
 def replace_between(page: Path, name: str, text: str) -> None:
     """Puts a text between the two markers of a page."""
     begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
-    before, rest = page.read_text(encoding="utf-8").split(begin)
+    whole = page.read_text(encoding="utf-8")
+    if whole.count(begin) != 1 or whole.count(end) != 1:
+        raise SystemExit(f"{page} must hold the markers {begin} and {end} once each")
+    before, rest = whole.split(begin)
     write_atomic(page, f"{before}{begin}\n{text}\n{end}{rest.split(end)[1]}")
 
 
@@ -125,8 +131,18 @@ def publish_headline(folders: Mapping[str, Path]) -> None:
     reports = {name: load_report(folder / "report.json") for name, folder in folders.items()}
     replace_between(ROOT / "README.md", "measured", summary(reports))
     for name, report in reports.items():
-        write_atomic(RESULTS / f"headline-{name}.md", full_table(name, report))
+        command = f"headline.py --demonstrator {name} --out runs/headline-{name.split('-')[0]}"
+        write_atomic(RESULTS / f"headline-{name}.md", full_table(f"Headline, {name} demonstrations", command, report))
     shutil.copyfile(folders["slow-uneven"] / "headline.png", ROOT / "docs" / "images" / "headline.png")
+
+
+def publish_arm(folder: Path) -> None:
+    """Writes the page of the arm's run, its summary into README.md, and the picture."""
+    report = load_report(folder / "report.json")
+    title = "The arm: push and pick-place, slow-uneven demonstrations"
+    write_atomic(RESULTS / "headline-arm.md", full_table(title, "arm_headline.py --out runs/headline-arm", report))
+    shutil.copyfile(folder / "headline.png", ROOT / "docs" / "images" / "headline-arm.png")
+    replace_between(ROOT / "README.md", "arm", "\n\n".join([summary({"slow-uneven": report}), transfer_markdown(report).rstrip()]))
 
 
 def publish_selectors(folder: Path) -> None:
@@ -145,6 +161,7 @@ def main() -> None:
     parser.add_argument("--full-speed", type=Path)
     parser.add_argument("--selectors", type=Path, help="output of selector_table.py")
     parser.add_argument("--weights", type=Path, help="output of weights_sb3_or_grpo.py")
+    parser.add_argument("--arm", type=Path, help="output of arm_headline.py")
     options = parser.parse_args()
     if (options.slow_uneven is None) != (options.full_speed is None):
         parser.error("--slow-uneven and --full-speed go together: the summary holds both")
@@ -152,6 +169,8 @@ def main() -> None:
         publish_headline({"slow-uneven": options.slow_uneven, "full-speed": options.full_speed})
     if options.selectors is not None:
         publish_selectors(options.selectors)
+    if options.arm is not None:
+        publish_arm(options.arm)
     if options.weights is not None:
         table = (options.weights / "weights.md").read_text(encoding="utf-8")
         write_atomic(RESULTS / "weights.md", table)

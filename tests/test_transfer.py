@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from policytrim_gym.evaluation.report.build import Provenance, build_report, loa
 from policytrim_gym.evaluation.report.html import report_html
 from policytrim_gym.evaluation.report.tables import markdown_table
 from policytrim_gym.evaluation.report.transfer import Transfer, transfer_rows
+from policytrim_gym.experiments.pool import pool_experiments
 
 STOCK, TRIMMED = synthetic_arm("h=8"), synthetic_arm("trimmed", horizon=32, pace=0.5)
 AWAY = Transfer(
@@ -26,7 +29,7 @@ AWAY = Transfer(
 
 def make_report(transfer: dict[str, Any] | None) -> dict[str, Any]:
     extra = {} if transfer is None else {"transfer": transfer}
-    return build_report(Provenance("trimmed", "Arm", 0, extra=extra), baseline=STOCK, trimmed=TRIMMED)
+    return build_report(Provenance("trimmed", "Arm", 0, extra=extra), baseline=STOCK, trimmed=TRIMMED, best_untrained="h=8")
 
 
 def test_the_difference_is_away_minus_home_on_the_same_states() -> None:
@@ -41,7 +44,7 @@ def test_other_states_are_refused() -> None:
         AWAY.to_json(synthetic_arm("h=8", num_states=3), TRIMMED, margin=0.05)
 
 
-def test_it_is_stored_and_shown_in_page_and_markdown(tmp_path) -> None:
+def test_it_is_stored_and_shown_in_page_and_markdown(tmp_path: Path) -> None:
     save_report(make_report(AWAY.to_json(STOCK, TRIMMED, margin=0.05)), tmp_path / "report.json")
     report = load_report(tmp_path / "report.json")
     assert Transfer.from_json(report["transfer"]) == AWAY
@@ -65,3 +68,26 @@ def test_an_incomplete_one_is_named(key: str) -> None:
     del values[key]
     with pytest.raises(CorruptReport, match=key):
         markdown_table(make_report(values))
+
+
+def save_seeds(folder: Path, *transfers: Transfer | None) -> dict[int, Path]:
+    """Writes one report for each transfer and returns their folders by seed."""
+    for seed, transfer in enumerate(transfers):
+        report = make_report(None if transfer is None else transfer.to_json(STOCK, TRIMMED, margin=0.05))
+        save_report(report, folder / str(seed) / "report.json")
+    return {seed: folder / str(seed) for seed in range(len(transfers))}
+
+
+def test_seeds_are_pooled_in_both_simulations(tmp_path: Path) -> None:
+    report = pool_experiments(save_seeds(tmp_path, AWAY, AWAY), tmp_path, [], "command")
+    pooled = Transfer.from_json(report["transfer"])
+    assert (pooled.home, pooled.away, pooled.stock.name) == (AWAY.home, AWAY.away, AWAY.stock.name)
+    assert pooled.stock.success_rate == AWAY.stock.success_rate
+    assert report["transfer"]["between_simulations"]["stock"]["num_pairs"] == 2 * len(STOCK.episodes)
+    assert "transfer" not in pool_experiments(save_seeds(tmp_path, None, None), tmp_path, [], "command")
+
+
+@pytest.mark.parametrize("other", [None, replace(AWAY, env_kwargs={"engine": "drake"})])
+def test_seeds_with_other_transfers_are_not_pooled(tmp_path: Path, other: Transfer | None) -> None:
+    with pytest.raises(MismatchedRollouts, match="seed 1 must have the transfer of the others"):
+        pool_experiments(save_seeds(tmp_path, AWAY, other), tmp_path, [], "command")

@@ -11,6 +11,7 @@ from policytrim_gym.errors import MismatchedRollouts
 from policytrim_gym.evaluation.efficiency_report import EfficiencyReport, pool_arms
 from policytrim_gym.evaluation.report.build import Provenance, build_report, load_report, report_arms, save_report
 from policytrim_gym.evaluation.report.html import render_report, save_headline_plot
+from policytrim_gym.evaluation.report.transfer import Transfer
 from policytrim_gym.evaluation.report.verdict import Target
 
 BEST_UNTRAINED = "best untrained pair of each seed"
@@ -28,7 +29,7 @@ def pool_experiments(folders: Mapping[int, Path], out: Path, targets: Sequence[T
         command: that made the experiments.
 
     Raises:
-        MismatchedRollouts: the seeds do not have the same arms.
+        MismatchedRollouts: the seeds do not have the same arms, or not the same transfer.
     """
     reports = {seed: load_report(folder / "report.json") for seed, folder in folders.items()}
     arms = {seed: {arm.name: arm for arm in report_arms(report).all} for seed, report in reports.items()}
@@ -42,6 +43,7 @@ def pool_experiments(folders: Mapping[int, Path], out: Path, targets: Sequence[T
     pooled[BEST_UNTRAINED] = pool_seeds(BEST_UNTRAINED, {seed: arms[seed][name] for seed, name in chosen.items()})
     baseline, trimmed = first["baseline"]["name"], first["trimmed"]["name"]
     margin = first["non_inferiority"]["margin"]
+    transfer = _pool_transfers(reports)
     report = build_report(
         Provenance(
             policy=first["policy"],
@@ -54,6 +56,7 @@ def pool_experiments(folders: Mapping[int, Path], out: Path, targets: Sequence[T
                 "best_untrained_by_seed": {str(seed): name for seed, name in chosen.items()},
                 # Three seeds carry no interval over seeds, so they stand side by side.
                 "trimmed_by_seed": {str(seed): _figures(by_name[trimmed]) for seed, by_name in arms.items()},
+                **({} if transfer is None else {"transfer": transfer.to_json(pooled[baseline], pooled[trimmed], margin)}),
             },
         ),
         baseline=pooled[baseline],
@@ -69,6 +72,23 @@ def pool_experiments(folders: Mapping[int, Path], out: Path, targets: Sequence[T
     save_headline_plot(report, out / "headline.png")
     render_report(report, out)
     return report
+
+
+def _pool_transfers(reports: Mapping[int, Mapping[str, Any]]) -> Transfer | None:
+    """Returns the transfer of all seeds together, or None where no seed has one."""
+    transfers = {seed: Transfer.from_json(report["transfer"]) for seed, report in reports.items() if report.get("transfer")}
+    if not transfers:
+        return None
+    first = next(iter(transfers.values()))
+    for seed in reports:
+        if seed not in transfers or transfers[seed].env_kwargs != first.env_kwargs:
+            held = dict(transfers[seed].env_kwargs) if seed in transfers else None
+            raise MismatchedRollouts(f"seed {seed} must have the transfer of the others, {dict(first.env_kwargs)}, got {held}")
+    return replace(
+        first,
+        stock=pool_seeds(first.stock.name, {seed: transfer.stock for seed, transfer in transfers.items()}),
+        trimmed=pool_seeds(first.trimmed.name, {seed: transfer.trimmed for seed, transfer in transfers.items()}),
+    )
 
 
 def _figures(arm: EfficiencyReport) -> dict[str, Any]:
