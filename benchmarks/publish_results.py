@@ -2,7 +2,7 @@
 
     python benchmarks/publish_results.py --slow-uneven runs/headline-slow --full-speed runs/headline-full
     python benchmarks/publish_results.py --selectors runs/selectors-slow --weights runs/weights
-    python benchmarks/publish_results.py --arm runs/headline-arm
+    python benchmarks/publish_results.py --arm runs/headline-arm --arm-pybullet runs/headline-arm-pybullet
 
 The pages keep their text; only what stands between two markers changes. The picture is that of the slow demonstrations.
 """
@@ -139,10 +139,17 @@ def publish_headline(folders: Mapping[str, Path]) -> None:
 def publish_arm(folder: Path) -> None:
     """Writes the page of the arm's run, its summary into README.md, and the picture."""
     report = load_report(folder / "report.json")
-    title = "The arm: push and pick-place, slow-uneven demonstrations"
+    replace_between(ROOT / "README.md", "arm", "\n\n".join([summary({"slow-uneven": report}), transfer_markdown(report).rstrip()]))
+    title = "The arm: push and pick-place in MuJoCo, slow-uneven demonstrations"
     write_atomic(RESULTS / "headline-arm.md", full_table(title, "arm_headline.py --out runs/headline-arm", report))
     shutil.copyfile(folder / "headline.png", ROOT / "docs" / "images" / "headline-arm.png")
-    replace_between(ROOT / "README.md", "arm", "\n\n".join([summary({"slow-uneven": report}), transfer_markdown(report).rstrip()]))
+
+
+def publish_arm_in_pybullet(folder: Path) -> None:
+    """Writes the page of the arm's run the other way round: trained in PyBullet."""
+    title = "The arm: push and pick-place in PyBullet, slow-uneven demonstrations"
+    command = "arm_headline.py --engine pybullet --out runs/headline-arm-pybullet"
+    write_atomic(RESULTS / "headline-arm-pybullet.md", full_table(title, command, load_report(folder / "report.json")))
 
 
 def publish_selectors(folder: Path) -> None:
@@ -161,7 +168,8 @@ def main() -> None:
     parser.add_argument("--full-speed", type=Path)
     parser.add_argument("--selectors", type=Path, help="output of selector_table.py")
     parser.add_argument("--weights", type=Path, help="output of weights_sb3_or_grpo.py")
-    parser.add_argument("--arm", type=Path, help="output of arm_headline.py")
+    parser.add_argument("--arm", type=Path, help="output of arm_headline.py; README.md needs the markers")
+    parser.add_argument("--arm-pybullet", type=Path, help="output of arm_headline.py --engine pybullet")
     options = parser.parse_args()
     if (options.slow_uneven is None) != (options.full_speed is None):
         parser.error("--slow-uneven and --full-speed go together: the summary holds both")
@@ -171,6 +179,8 @@ def main() -> None:
         publish_selectors(options.selectors)
     if options.arm is not None:
         publish_arm(options.arm)
+    if options.arm_pybullet is not None:
+        publish_arm_in_pybullet(options.arm_pybullet)
     if options.weights is not None:
         table = (options.weights / "weights.md").read_text(encoding="utf-8")
         write_atomic(RESULTS / "weights.md", table)

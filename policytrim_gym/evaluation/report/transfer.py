@@ -128,9 +128,9 @@ def transfer_note(report: Mapping[str, Any]) -> str:
         return ""
     ratios, success = EfficiencyRatios.from_json(values["ratios"]), NonInferiority.from_json(values["non_inferiority"])
     return (
-        f"Trained with {values['home']}, evaluated with it and with {values['away']} on the same {success.num_pairs} test states. Steps "
-        f"and calls over successes; the last column is success with {values['away']} less success with {values['home']}, paired by state, "
-        f"with its 95 % interval. With {values['away']} the trimmed policy needs {factor_words(ratios.replans, 'calls')} and "
+        f"Trained with {values['home']}, evaluated with it and with {values['away']} on the same test states ({success.num_pairs} pairs). "
+        f"Steps and calls over successes; the last column is success with {values['away']} less success with {values['home']}, paired by "
+        f"state, with its 95 % interval. With {values['away']} the trimmed policy needs {factor_words(ratios.replans, 'calls')} and "
         f"{factor_words(ratios.steps, 'steps')} than stock, and its success differs by {_difference(success)} points."
     )
 
