@@ -80,6 +80,7 @@ __all__ = ["__version__", *_MODULE_OF]
 
 if "PolicyTrim/MetaWorld-v0" not in gymnasium.registry:
     gymnasium.register("PolicyTrim/MetaWorld-v0", entry_point="policytrim_gym.envs.metaworld:MetaWorldEnv")
+    gymnasium.register("PolicyTrim/Arm-v0", entry_point="policytrim_gym.envs.arm.arm_env:ArmEnv")
 
 
 def __getattr__(name: str) -> Any:

@@ -13,15 +13,8 @@ import pytest
 from processes import assert_ends
 
 from policytrim_gym.envs.metaworld import MetaWorldEnv
-from policytrim_gym.envs.metaworld_expert import (
-    CONTACT_STEPS,
-    DEMONSTRATORS,
-    GRASP_STEPS,
-    PACE,
-    MetaWorldExpert,
-    _Pacer,
-    touches_scene,
-)
+from policytrim_gym.envs.metaworld_expert import DEMONSTRATORS, MetaWorldExpert, touches_scene
+from policytrim_gym.envs.pacer import CONTACT_STEPS, GRASP_STEPS, PACE, Pacer
 from policytrim_gym.errors import InvalidConfig, InvalidSpec, NoDemonstrations, UnknownTask, WorkerFailed
 from policytrim_gym.rollouts.env_factory import EnvFactory
 from policytrim_gym.rollouts.job_pool import job_pool
@@ -93,8 +86,8 @@ def test_slow_demonstrations_take_longer_from_the_same_states() -> None:
 
 
 def test_a_pacer_without_contact_draws_every_phase_anew() -> None:
-    pacer = _Pacer(np.random.default_rng(0))
-    paces = np.array([pacer.pace(gripper_effort=-1.0, in_contact=False) for _ in range(3000)])
+    pacer = Pacer(np.random.default_rng(0))
+    paces = np.array([pacer.pace(gripper=-1.0, in_contact=False) for _ in range(3000)])
     moving = paces[paces > 0]
     assert moving.min() >= PACE[0] and moving.max() <= PACE[1]
     assert moving.mean() == pytest.approx(np.mean(PACE), abs=0.05)
@@ -103,7 +96,7 @@ def test_a_pacer_without_contact_draws_every_phase_anew() -> None:
 
 
 def test_a_pacer_is_fast_in_each_new_contact_only_at_first() -> None:
-    pacer = _Pacer(np.random.default_rng(1))
+    pacer = Pacer(np.random.default_rng(1))
     for _ in range(5):
         in_contact = np.array([pacer.pace(-1.0, in_contact=True) for _ in range(40)])
         assert (in_contact[:CONTACT_STEPS] == 1).all() and (in_contact[CONTACT_STEPS:] < 1).all()

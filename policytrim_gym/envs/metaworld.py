@@ -147,7 +147,7 @@ class MetaWorldEnv(gym.Env[dict[str, Any], NDArray[np.float32]]):
         return self.render_frame() if self.render_mode == "rgb_array" else None
 
     def render_frame(self, width: int = 480, height: int = 360) -> NDArray[np.uint8]:
-        """Draws the present scene whatever the render mode is.
+        """Draws the present scene, seen from the side of the table, whatever the render mode is.
 
         Meta-World's own renderer draws 3 to 7 frames a second in software because of a 4096 shadow map and multisampling; this
         one goes without shadows and reflections and is some twenty times faster.
@@ -155,13 +155,18 @@ class MetaWorldEnv(gym.Env[dict[str, Any], NDArray[np.float32]]):
         Returns:
             (height, width, 3) uint8.
         """
-        from policytrim_gym.envs.metaworld_renderer import MetaWorldRenderer
+        import mujoco
+
+        from policytrim_gym.envs.mujoco_renderer import MujocoRenderer
 
         model = self.simulation.model
         if self._renderer is None or not self._renderer.draws(model, width, height):
             self._close_renderer()
-            self._renderer = MetaWorldRenderer(model, width, height)
-        return self._renderer.draw(self.simulation.data)
+            self._renderer = MujocoRenderer(model, width, height)
+        camera = mujoco.MjvCamera()
+        camera.lookat[:] = (0.0, 0.68, 0.12)
+        camera.distance, camera.azimuth, camera.elevation = 1.15, 150.0, -28.0
+        return self._renderer.draw(self.simulation.data, camera)
 
     def make_expert(self, demonstrator: str = "full-speed", seed: int = 0) -> Any:
         """Returns a scripted expert for this environment; see `MetaWorldExpert`."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from policytrim_gym.envs.pacer import Pacer
 from policytrim_gym.errors import InvalidConfig
 
 if TYPE_CHECKING:
@@ -17,12 +18,6 @@ if TYPE_CHECKING:
 
 DEMONSTRATORS = ("full-speed", "slow-uneven", "saturated")
 
-PACE = (0.25, 1.0)
-PHASE_STEPS = (8, 30)
-PAUSE_PROBABILITY = 0.02
-PAUSE_STEPS = (3, 9)
-GRASP_STEPS = 10
-CONTACT_STEPS = 8
 SATURATION_GAIN = 5.0
 
 
@@ -49,12 +44,12 @@ class MetaWorldExpert:
         self._env = env
         self._demonstrator = demonstrator
         self._random = np.random.default_rng(seed)
-        self._pacer = _Pacer(self._random)
+        self._pacer = Pacer(self._random)
         self._policies: dict[str, Any] = {}
 
     def reset(self) -> None:
         """Starts a new episode."""
-        self._pacer = _Pacer(self._random)
+        self._pacer = Pacer(self._random)
 
     def action(self, observation: Mapping[str, Any]) -> NDArray[np.float32]:
         """Returns the next action for the environment's observation, (4,) in [-1, 1]."""
@@ -65,7 +60,7 @@ class MetaWorldExpert:
         if self._demonstrator == "saturated":
             action[:3] *= min(SATURATION_GAIN, 1.0 / max(float(np.abs(action[:3]).max()), 1e-6))
         if self._demonstrator == "slow-uneven":
-            action[:3] *= self._pacer.pace(gripper_effort=float(action[3]), in_contact=touches_scene(self._env.simulation))
+            action[:3] *= self._pacer.pace(gripper=float(action[3]), in_contact=touches_scene(self._env.simulation))
         return action
 
     def _policy(self) -> Any:
@@ -77,40 +72,6 @@ class MetaWorldExpert:
             policy_class: Any = ENV_POLICY_MAP[task]  # declared as the abstract base
             self._policies[task] = policy_class()
         return self._policies[task]
-
-
-class _Pacer:
-    """Draws the pace of each phase and the pauses of one episode."""
-
-    def __init__(self, random: np.random.Generator) -> None:
-        self._random = random
-        self._effort: float | None = None
-        self._grasp_steps_left = 0
-        self._contact_steps = 0
-        self._pause_steps_left = 0
-        self._phase_steps_left = 0
-        self._pace = 1.0
-
-    def pace(self, gripper_effort: float, in_contact: bool) -> float:
-        """Returns the factor for this step's motion, in {0} or [0.25, 1]."""
-        if self._effort is not None and abs(gripper_effort - self._effort) > 0.2:
-            self._grasp_steps_left = GRASP_STEPS
-        self._effort = gripper_effort
-        self._contact_steps = self._contact_steps + 1 if in_contact else 0
-        if self._grasp_steps_left > 0 or 0 < self._contact_steps <= CONTACT_STEPS:
-            self._grasp_steps_left = max(0, self._grasp_steps_left - 1)
-            self._phase_steps_left = 0
-            return 1.0
-        if self._pause_steps_left > 0:
-            self._pause_steps_left -= 1
-            return 0.0
-        if self._phase_steps_left == 0:
-            self._pace = float(self._random.uniform(*PACE))
-            self._phase_steps_left = int(self._random.integers(*PHASE_STEPS))
-        self._phase_steps_left -= 1
-        if self._random.random() < PAUSE_PROBABILITY:
-            self._pause_steps_left = int(self._random.integers(*PAUSE_STEPS))
-        return self._pace
 
 
 def touches_scene(simulation: Any) -> bool:

@@ -1,4 +1,4 @@
-"""Fast software rendering of a Meta-World scene."""
+"""Fast software rendering of a MuJoCo scene."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from policytrim_gym.errors import MissingExtra
 
 
-class MetaWorldRenderer:
-    """A MuJoCo renderer without shadows, reflections and multisampling, seen from the side of the table.
+class MujocoRenderer:
+    """A MuJoCo renderer without shadows, reflections and multisampling, some twenty times faster in software than the default.
 
     Args:
         model: the MuJoCo model of a simulation.
@@ -39,18 +39,15 @@ class MetaWorldRenderer:
             raise MissingExtra(f"MuJoCo cannot render ({error}): install libegl1 and libgl1-mesa-dri, or set MUJOCO_GL=osmesa") from error
         self._renderer.scene.flags[mujoco.mjtRndFlag.mjRND_SHADOW] = 0
         self._renderer.scene.flags[mujoco.mjtRndFlag.mjRND_REFLECTION] = 0
-        self._camera = mujoco.MjvCamera()
-        self._camera.lookat[:] = (0.0, 0.68, 0.12)
-        self._camera.distance, self._camera.azimuth, self._camera.elevation = 1.15, 150.0, -28.0
         atexit.register(_close_if_alive, weakref.ref(self._renderer))
 
     def draws(self, model: Any, width: int, height: int) -> bool:
         """Returns whether this renderer was made for that model and size."""
         return self._model is model and self._size == (width, height)
 
-    def draw(self, data: Any) -> NDArray[np.uint8]:
-        """Returns the image of a state, (height, width, 3) uint8."""
-        self._renderer.update_scene(data, self._camera)
+    def draw(self, data: Any, camera: Any) -> NDArray[np.uint8]:
+        """Returns the image of a state, (height, width, 3) uint8; `camera` is a camera's name in the model, or an `MjvCamera`."""
+        self._renderer.update_scene(data, camera)
         return np.array(self._renderer.render())
 
     def close(self) -> None:

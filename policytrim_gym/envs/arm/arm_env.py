@@ -1,0 +1,253 @@
+"""The arm as a Gymnasium environment: one robot file, two physics engines, three tasks."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from policytrim_gym.config import from_mapping
+from policytrim_gym.envs.arm.actions import action_mode
+from policytrim_gym.envs.arm.engine import PhysicsEngine
+from policytrim_gym.envs.arm.engines import check_engine, make_engine
+from policytrim_gym.envs.arm.observer import ArmObserver
+from policytrim_gym.envs.arm.randomization import Randomization
+from policytrim_gym.envs.arm.tasks import GOALS, OBJECT, TASKS, ArmTask, Layout, Outcome
+from policytrim_gym.envs.initial_states import InitialState, choose_initial_state
+from policytrim_gym.errors import InvalidSpec, UnknownTask
+from policytrim_gym.robot.kinematics import Kinematics
+from policytrim_gym.robot.motion_limiter import MotionLimiter
+from policytrim_gym.robot.robot_model import MotionLimits, load_robot
+
+CONTROL_DT_S = 0.05
+
+
+class ArmEnv(gym.Env[dict[str, Any], NDArray[np.float32]]):
+    """A six-axis arm that reaches, pushes or puts things where an instruction says.
+
+    Actions come at 20 Hz. Whatever they ask for, the joints move within their velocity and acceleration limits, in either engine, so
+    that fewer steps are only won by motion that the arm can make. Success terminates. The initial state is one of three disjoint splits,
+    chosen by `reset(options={"task": ..., "split": ..., "initial_state": k})`; the same choice or `reset(seed=s)` replays exactly.
+
+    Args:
+        task: "reach", "push", "pick-place", or several of them, told apart by their instruction.
+        engine: "mujoco" or "pybullet".
+        observation: "state" ({"state"} with the measured arm and where everything is) or "pixels" ({"image_front", "image_wrist"}, uint8
+            (image_size, image_size, 3), and "state" with the measured arm alone).
+        action: "joint" (joint position targets [rad] and gripper opening in [0, 1]) or "tool_delta" (translation [m], rotation vector
+            [rad] and opening).
+        robot: name of a file in config/robots, or the path of a YAML file of your own.
+        image_size: of "pixels" [pixels].
+        randomization: what may vary between initial states, as `Randomization` or a mapping of its fields; None: nothing.
+        max_episode_steps: time limit [control steps]; an episode is truncated there.
+        render_mode: None or "rgb_array".
+
+    Raises:
+        UnknownTask, InvalidSpec, InvalidConfig, MissingFile: naming the value and the expectation.
+        MissingExtra: the engine or the kinematics are not installed.
+
+    >>> env = ArmEnv("push")
+    >>> observation, info = env.reset(options={"split": "test", "initial_state": 3})
+    >>> info["instruction"]
+    'push the red puck onto the green pad'
+    """
+
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 20}
+    control_dt_s = CONTROL_DT_S
+    physical_action_units = True
+
+    def __init__(
+        self,
+        task: Sequence[str] | str = "reach",
+        engine: str = "mujoco",
+        observation: str = "state",
+        action: str = "joint",
+        robot: str | os.PathLike[str] = "policytrim_arm",
+        image_size: int = 96,
+        randomization: Randomization | Mapping[str, Any] | None = None,
+        max_episode_steps: int = 400,
+        render_mode: str | None = None,
+    ) -> None:
+        self.tasks = _checked_tasks(task)
+        self.engine_name = check_engine(engine)
+        if max_episode_steps < 1:
+            raise InvalidSpec(f"max_episode_steps must be at least 1, got {max_episode_steps}")
+        if render_mode not in (None, "rgb_array"):
+            raise InvalidSpec(f"render_mode must be None or 'rgb_array', got {render_mode!r}")
+        if not isinstance(randomization, Randomization):
+            randomization = from_mapping(Randomization, randomization or {}, "randomization")
+        self.max_episode_steps, self.render_mode = max_episode_steps, render_mode
+        self.robot = load_robot(robot)
+        self.kinematics = Kinematics(self.robot)
+        self._mode = action_mode(action, self.robot, self.kinematics)
+        self._observer = ArmObserver(self.robot, observation, image_size)
+        self._randomization = randomization
+        self._offset = np.array(self.robot.config.scene_offset)
+        self.action_space: gym.spaces.Box = self._mode.space  # type: ignore[assignment]  # Gymnasium declares the base class
+        self.action_kinds = self._mode.kinds
+        self.observation_space = self._observer.space
+        self.action_origins = self._observer.command_indices if action == "joint" else None
+        self.look = True
+        self.initial_state: InitialState | None = None
+        self._engines: dict[str, PhysicsEngine] = {}
+        self._layout: Layout | None = None
+        self._limiter: MotionLimiter | None = None
+        self._command = np.append(self.robot.home, 1.0)
+        self._pending: deque[NDArray[np.float64]] = deque()
+        self._joint_path: list[NDArray[np.float64]] = []
+        self._steps = 0
+
+    # What a policy and its training ask about the environment.
+
+    @property
+    def instruction(self) -> str:
+        """The sentence that asks for the present goal."""
+        if self._layout is None:
+            return self.instructions[0]
+        return self.task.instruction(self._layout.goal)
+
+    @property
+    def instructions(self) -> tuple[str, ...]:
+        """The sentences of all tasks and goals."""
+        return tuple(TASKS[task].instruction(goal) for task in self.tasks for goal in GOALS)
+
+    @property
+    def task(self) -> ArmTask:
+        """The present task."""
+        return TASKS[self.initial_state.task if self.initial_state else self.tasks[0]]
+
+    @property
+    def goal(self) -> str:
+        """The colour of the goal that the instruction means."""
+        if self._layout is None:
+            raise InvalidSpec("reset the environment before asking for its goal")
+        return self._layout.goal
+
+    @property
+    def engine(self) -> PhysicsEngine:
+        """The physics of the present task."""
+        name = self.task.name
+        if name not in self._engines:
+            self._engines[name] = make_engine(self.engine_name, self.robot, self.task.scene(self._offset))
+        return self._engines[name]
+
+    @property
+    def command(self) -> NDArray[np.float64]:
+        """The last targets: joints [rad] and gripper opening, (dof + 1,)."""
+        return self._command.copy()
+
+    @property
+    def action_mode(self) -> Any:
+        """What actions mean; an `ActionMode`."""
+        return self._mode
+
+    @property
+    def motion_limits(self) -> MotionLimits:
+        """Of the arm's joints, (dof,) each."""
+        return self.robot.arm_limits
+
+    @property
+    def joint_path(self) -> NDArray[np.float64]:
+        """Where the joints were told to be at the start and after each control step of this episode [rad], (S + 1, dof)."""
+        return np.array(self._joint_path)
+
+    # Gymnasium.
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[dict[str, Any], dict[str, Any]]:
+        super().reset(seed=seed)
+        self.initial_state = choose_initial_state(self.tasks, options, self.np_random)
+        random = self.initial_state.generator()
+        self._layout = self.task.layout(random, self._offset)
+        physics, delay = self._randomization.draw(random)
+        self._command = np.append(self.robot.home, 1.0)
+        joints = self._joint_targets(self._command)
+        self.engine.reset(joints, self._layout.poses, physics)
+        if self._limiter is None:
+            instants = np.arange(1, round(CONTROL_DT_S / self.engine.dt_s) + 1) * self.engine.dt_s
+            self._limiter = MotionLimiter(self.robot.limits, CONTROL_DT_S, instants)
+        self._limiter.reset(joints)
+        self._pending = deque([self._command] * delay)
+        self._joint_path = [joints[:-1]]
+        self._steps = 0
+        return self._observe(look=True), self._info(success=False)
+
+    def step(self, action: ArrayLike) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
+        if self._limiter is None:
+            raise InvalidSpec("reset the environment before its first step")
+        array = self._mode.checked(action)
+        targets = self._mode.joint_targets(array, self._command[:-1])
+        self._command = np.append(targets, min(max(array[-1], 0.0), 1.0))
+        self._pending.append(self._command)
+        self.engine.follow(self._limiter.advance(self._joint_targets(self._pending.popleft())))
+        self._joint_path.append(self._limiter.position[:-1])
+        self._steps += 1
+        success = self.task.succeeded(self.outcome())
+        truncated = self._steps >= self.max_episode_steps and not success
+        observation = self._observe(look=self.look or success or truncated)
+        return observation, float(success), success, truncated, self._info(success)
+
+    def outcome(self) -> Outcome:
+        """Returns what decides about success, measured now."""
+        engine, opening = self.engine, float(self.robot.opening(self.engine.joint_state().positions[-1]))
+        assert self._layout is not None
+        goal = self._layout.poses[self._layout.goal].position
+        moved = engine.body_pose(OBJECT).position if self.task.has_object else None
+        speed = engine.body_speed(OBJECT) if self.task.has_object else 0.0
+        return Outcome(engine.tool_pose().position, opening, goal, moved, speed)
+
+    def render(self) -> Any:
+        """Returns the front camera's image, (360, 480, 3) uint8, when render_mode is "rgb_array"."""
+        return self.render_frame() if self.render_mode == "rgb_array" else None
+
+    def render_frame(self, width: int = 480, height: int = 360, camera: str = "front") -> NDArray[np.uint8]:
+        """Draws the present scene whatever the render mode is, (height, width, 3) uint8."""
+        return self.engine.render(camera, width, height)
+
+    def make_expert(self, demonstrator: str = "full-speed", seed: int = 0) -> Any:
+        """Returns a scripted expert for this environment; see `ArmExpert`."""
+        from policytrim_gym.envs.arm.expert import ArmExpert
+
+        return ArmExpert(self, demonstrator, seed)
+
+    def close(self) -> None:
+        for engine in self._engines.values():
+            engine.close()
+        self._engines.clear()
+        self._limiter = None
+
+    def _joint_targets(self, command: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Returns a command with the gripper as a joint position [m], (dof + 1,)."""
+        return np.append(command[:-1], self.robot.finger_position(command[-1]))
+
+    def _observe(self, look: bool) -> dict[str, Any]:
+        assert self._layout is not None
+        return self._observer.observe(self.engine, self._command, self.task, self._layout, look)
+
+    def _info(self, success: bool) -> dict[str, Any]:
+        assert self.initial_state is not None
+        return {
+            "instruction": self.instruction,
+            "task": self.initial_state.task,
+            "split": self.initial_state.split,
+            "initial_state": self.initial_state.index,
+            "success": success,
+            "is_success": success,
+        }
+
+
+def _checked_tasks(task: Sequence[str] | str) -> tuple[str, ...]:
+    tasks = (task,) if isinstance(task, str) else tuple(task)
+    if not tasks:
+        raise UnknownTask(f"task must name at least one of {tuple(TASKS)}, got none")
+    for name in tasks:
+        if name not in TASKS:
+            close = difflib.get_close_matches(str(name), TASKS, n=1)
+            hint = f"; did you mean {close[0]!r}?" if close else ""
+            raise UnknownTask(f"unknown task of the arm {name!r}{hint} (there are {tuple(TASKS)})")
+    return tasks

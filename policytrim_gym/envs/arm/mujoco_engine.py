@@ -1,0 +1,262 @@
+"""The arm in MuJoCo."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import mujoco
+import numpy as np
+from numpy.typing import NDArray
+
+from policytrim_gym.envs.arm.engine import JointState, PhysicsEngine
+from policytrim_gym.envs.arm.scene import FINGER_FRICTION, TABLE_FRICTION, Body, Physics, Pose, Scene
+from policytrim_gym.envs.mujoco_renderer import MujocoRenderer
+from policytrim_gym.robot.motion_limiter import Reference
+from policytrim_gym.robot.robot_model import RobotModel
+
+ARMATURE = 0.1
+"""Rotor inertia seen through the gears [kg m^2], [kg]: what makes a geared arm stiff against what it touches."""
+
+BANDWIDTH = 80.0
+"""Of the joint controllers, critically damped [rad/s]."""
+
+_SHAPES = {"box": mujoco.mjtGeom.mjGEOM_BOX, "cylinder": mujoco.mjtGeom.mjGEOM_CYLINDER, "sphere": mujoco.mjtGeom.mjGEOM_SPHERE}
+_SKY = (0.93, 0.94, 0.96)
+_ROBOT_BIT, _SCENE_BIT = 1, 2
+_COLLISION_GROUP = 3  # not drawn
+
+
+class MujocoEngine(PhysicsEngine):
+    """Joints follow by critically damped position control with velocity feed-forward; gravity is compensated, within the effort limits.
+
+    The arm does not collide with itself, only with table and objects.
+
+    Args:
+        robot: the arm.
+        scene: table, bodies and cameras.
+    """
+
+    name = "mujoco"
+    dt_s = 0.0025
+
+    def __init__(self, robot: RobotModel, scene: Scene) -> None:
+        self._robot, self._scene = robot, scene
+        spec = _read_urdf(robot)
+        _add_table_and_light(spec, scene)
+        for body in scene.bodies:
+            _add_body(spec, body)
+        _add_cameras(spec, scene, robot)
+        _prepare_robot(spec, robot)
+        self.model: Any = spec.compile()
+        self.data: Any = mujoco.MjData(self.model)
+        config = robot.config
+        names = [*config.joints, *config.gripper.joints]
+        joints = [self.model.joint(name) for name in names]
+        self._position_index = np.array([joint.qposadr[0] for joint in joints])
+        self._velocity_index = np.array([joint.dofadr[0] for joint in joints])
+        self._feed_forward = self._tune(names)
+        self._columns = np.array([*range(robot.dof), *[robot.dof] * len(config.gripper.joints)])  # each finger gets the gripper's command
+        self._tool = self.model.body(config.tool_link).id
+        self._bodies = {body.name: self.model.body(body.name).id for body in scene.bodies}
+        self._free_positions = {
+            body.name: int(self.model.joint(f"{body.name}_free").qposadr[0]) for body in scene.bodies if not body.is_marker
+        }
+        self._mocap = {body.name: int(self.model.body(body.name).mocapid[0]) for body in scene.bodies if body.is_marker}
+        self._nominal = (self.model.geom_friction.copy(), self.model.body_mass.copy(), self.model.body_inertia.copy())
+        headlight = self.model.vis.headlight
+        self._nominal_light = (headlight.ambient.copy(), headlight.diffuse.copy(), self.model.light_diffuse.copy())
+        self._renderers: dict[tuple[int, int], MujocoRenderer] = {}
+
+    def reset(self, joints: NDArray[np.float64], poses: Mapping[str, Pose], physics: Physics) -> None:
+        self._vary(physics)
+        mujoco.mj_resetData(self.model, self.data)
+        targets = joints[self._columns]
+        self.data.qpos[self._position_index] = targets
+        self.data.ctrl[:] = targets
+        for name, pose in poses.items():
+            if name in self._mocap:
+                self.data.mocap_pos[self._mocap[name]] = pose.position
+                self.data.mocap_quat[self._mocap[name]] = pose.quaternion
+            else:
+                start = self._free_positions[name]
+                self.data.qpos[start : start + 7] = np.concatenate(pose)
+        mujoco.mj_forward(self.model, self.data)
+
+    def follow(self, reference: Reference) -> None:
+        commands = reference.positions[:, self._columns] + self._feed_forward * reference.velocities[:, self._columns]
+        model, data, control, step = self.model, self.data, self.data.ctrl, mujoco.mj_step
+        for command in commands:
+            control[:] = command
+            step(model, data)
+
+    def joint_state(self) -> JointState:
+        return JointState(self._joined(self.data.qpos[self._position_index]), self._joined(self.data.qvel[self._velocity_index]))
+
+    def tool_pose(self) -> Pose:
+        return Pose(self.data.xpos[self._tool].copy(), self.data.xquat[self._tool].copy())
+
+    def body_pose(self, name: str) -> Pose:
+        body = self._bodies[name]
+        return Pose(self.data.xpos[body].copy(), self.data.xquat[body].copy())
+
+    def body_speed(self, name: str) -> float:
+        if name in self._mocap:
+            return 0.0
+        start = self.model.jnt_dofadr[self.model.body_jntadr[self._bodies[name]]]
+        return float(np.linalg.norm(self.data.qvel[start : start + 3]))
+
+    def render(self, camera: str, width: int, height: int) -> NDArray[np.uint8]:
+        size = (width, height)
+        if size not in self._renderers:
+            self._renderers[size] = MujocoRenderer(self.model, width, height)
+        mujoco.mj_kinematics(self.model, self.data)  # mj_step leaves poses of the step before it
+        mujoco.mj_camlight(self.model, self.data)
+        return self._renderers[size].draw(self.data, camera)
+
+    def close(self) -> None:
+        for renderer in self._renderers.values():
+            renderer.close()
+        self._renderers.clear()
+
+    def _joined(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Returns the arm's numbers and the mean of the fingers', (dof + 1,)."""
+        dof = self._robot.dof
+        return np.append(values[:dof], values[dof:].mean())
+
+    def _tune(self, names: list[str]) -> NDArray[np.float64]:
+        """Sets each controller's gains from the inertia that its joint moves at home, and returns kv / kp of the feed-forward."""
+        mujoco.mj_resetData(self.model, self.data)
+        dof = self._robot.dof
+        self.data.qpos[self._position_index[:dof]] = self._robot.home
+        mujoco.mj_forward(self.model, self.data)
+        full = np.zeros((self.model.nv, self.model.nv))
+        mujoco.mj_fullM(self.model, full, self.data.qM)
+        inertia = full.diagonal()[self._velocity_index]
+        stiffness, damping = inertia * BANDWIDTH**2, 2.0 * inertia * BANDWIDTH
+        for index, name in enumerate(names):
+            actuator = self.model.actuator(name)
+            actuator.gainprm[0] = stiffness[index]
+            actuator.biasprm[1:3] = -stiffness[index], -damping[index]
+        return damping / stiffness
+
+    def _vary(self, physics: Physics) -> None:
+        friction, mass, inertia = self._nominal
+        self.model.geom_friction[:] = friction
+        self.model.geom_friction[:, 0] *= physics.friction
+        for name in self._free_positions:
+            body = self._bodies[name]
+            self.model.body_mass[body] = mass[body] * physics.mass
+            self.model.body_inertia[body] = inertia[body] * physics.mass
+        lights = (self.model.vis.headlight.ambient, self.model.vis.headlight.diffuse, self.model.light_diffuse)
+        for light, nominal in zip(lights, self._nominal_light):
+            light[:] = np.clip(nominal * physics.light, 0.0, 1.0)
+
+
+def _read_urdf(robot: RobotModel) -> Any:
+    """Returns the URDF as a MuJoCo specification: bodies without mass kept as frames, visual shapes kept, meshes found beside it."""
+    text = robot.urdf_file.read_text(encoding="utf-8").replace("package://", "")
+    folder = robot.urdf_file.parent
+    compiler = f'<mujoco><compiler fusestatic="false" discardvisual="false" strippath="false" meshdir="{folder}"/></mujoco>'
+    return mujoco.MjSpec.from_string(re.sub(r"(<robot\b[^>]*>)", rf"\1{compiler}", text, count=1))
+
+
+def _prepare_robot(spec: Any, robot: RobotModel) -> None:
+    """Adds motors, gravity compensation and the friction of the fingers; shapes for collision are not drawn."""
+    config, limits = robot.config, robot.limits
+    spec.option.timestep = MujocoEngine.dt_s
+    spec.option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
+    spec.option.cone = mujoco.mjtCone.mjCONE_ELLIPTIC
+    spec.option.impratio = 10.0  # a held object does not creep out of the fingers
+    efforts = [*limits.effort[:-1], *[limits.effort[-1]] * len(config.gripper.joints)]
+    for name, effort in zip([*config.joints, *config.gripper.joints], efforts):
+        joint = spec.joint(name)
+        joint.armature = ARMATURE
+        joint.actgravcomp = True
+        joint.actfrclimited = True
+        joint.actfrcrange = (-effort, effort)
+        actuator = spec.add_actuator(name=name, target=name, trntype=mujoco.mjtTrn.mjTRN_JOINT)
+        actuator.gaintype, actuator.biastype = mujoco.mjtGain.mjGAIN_FIXED, mujoco.mjtBias.mjBIAS_AFFINE
+    finger_bodies = {_body_of(spec, name) for name in config.gripper.joints}
+    scene = {body.name for body in spec.bodies if body.mocap or body.name.startswith("table") or _is_free(body)}
+    for body in spec.bodies:
+        if body.name in scene or body.name == "world":
+            continue
+        body.gravcomp = 1.0
+    for geom in spec.geoms:
+        owner = geom.parent.name
+        if owner in scene:
+            continue
+        if geom.contype == 0 and geom.conaffinity == 0:
+            continue
+        geom.contype, geom.conaffinity, geom.group = _ROBOT_BIT, 0, _COLLISION_GROUP
+        if owner in finger_bodies:
+            geom.friction[0], geom.condim, geom.priority = FINGER_FRICTION, 4, 2
+
+
+def _body_of(spec: Any, joint: str) -> str:
+    return str(spec.joint(joint).parent.name)
+
+
+def _is_free(body: Any) -> bool:
+    return any(joint.type == mujoco.mjtJoint.mjJNT_FREE for joint in body.joints)
+
+
+def _add_table_and_light(spec: Any, scene: Scene) -> None:
+    x, y = scene.table_centre
+    table = spec.worldbody.add_body(name="table", pos=(x, y, -0.02))
+    table.add_geom(
+        name="table",
+        type=mujoco.mjtGeom.mjGEOM_BOX,
+        size=(*scene.table_half_size, 0.02),
+        rgba=(0.62, 0.53, 0.42, 1.0),
+        friction=(TABLE_FRICTION, 0.005, 0.0001),
+        priority=1,
+        contype=_SCENE_BIT,
+        conaffinity=_SCENE_BIT | _ROBOT_BIT,
+    )
+    headlight = spec.visual.headlight
+    headlight.ambient, headlight.diffuse, headlight.specular = (0.5,) * 3, (0.3,) * 3, (0.05,) * 3
+    spec.worldbody.add_light(pos=(0.3, -0.5, 1.5), dir=(0.0, 0.3, -1.0), diffuse=(0.35,) * 3, specular=(0.05,) * 3)
+    # Without a sky the background is black, in PyBullet white.
+    spec.add_texture(
+        name="sky",
+        type=mujoco.mjtTexture.mjTEXTURE_SKYBOX,
+        builtin=mujoco.mjtBuiltin.mjBUILTIN_FLAT,
+        rgb1=_SKY,
+        rgb2=_SKY,
+        width=16,
+        height=96,
+    )
+
+
+def _add_body(spec: Any, body: Body) -> None:
+    size = (*body.size, 0.0, 0.0, 0.0)[:3]
+    added = spec.worldbody.add_body(name=body.name, mocap=body.is_marker)
+    geom = added.add_geom(name=body.name, type=_SHAPES[body.shape], size=size, rgba=(*body.colour, 1.0))
+    if body.is_marker:
+        geom.contype = geom.conaffinity = 0
+        return
+    added.add_joint(name=f"{body.name}_free", type=mujoco.mjtJoint.mjJNT_FREE)
+    geom.mass = body.mass
+    geom.condim = 4
+    geom.contype, geom.conaffinity = _SCENE_BIT, _SCENE_BIT | _ROBOT_BIT
+
+
+def _add_cameras(spec: Any, scene: Scene, robot: RobotModel) -> None:
+    """Adds the scene's cameras. MuJoCo's look along their own -z with y up."""
+    for camera in scene.cameras:
+        if camera.position is None:
+            link = spec.body(robot.config.camera_link or robot.config.tool_link)
+            # Looking along the link's z with its x up: camera y = link x, camera z = -link z, so camera x = y cross z = link y.
+            link.add_camera(name=camera.name, fovy=camera.field_of_view, quat=(0.0, np.sqrt(0.5), np.sqrt(0.5), 0.0))
+            continue
+        eye, target = np.array(camera.position), np.array(camera.target)
+        backwards = (eye - target) / np.linalg.norm(eye - target)
+        right = np.cross((0.0, 0.0, 1.0), backwards)
+        right /= np.linalg.norm(right)
+        axes = np.stack([right, np.cross(backwards, right), backwards], axis=1)
+        quaternion = np.zeros(4)
+        mujoco.mju_mat2Quat(quaternion, axes.flatten())
+        spec.worldbody.add_camera(name=camera.name, pos=camera.position, quat=quaternion, fovy=camera.field_of_view)
