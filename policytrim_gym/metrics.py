@@ -21,6 +21,8 @@ class RolloutRecord:
         inference_s: of which spent in the policy [s]; None when who recorded did not call the policy.
         task: name of the task, or None.
         initial_state: index of the initial state in its split, or None.
+        motion_s: S times the duration of a control step [s]; None when the environment has no joints or nobody measured.
+        shortest_s: time in which the joints could have moved along the same path within their limits [s]; 0.0 when nothing moved.
 
     >>> record = RolloutRecord(True, 20, 3, (8, 8, 4), 20 / 24, 0.5)
     >>> record.to_json()["num_replans"]
@@ -36,10 +38,18 @@ class RolloutRecord:
     inference_s: float | None = None
     task: str | None = None
     initial_state: int | None = None
+    motion_s: float | None = None
+    shortest_s: float | None = None
+
+    @property
+    def motion_headroom(self) -> float | None:
+        """motion_s / shortest_s, at least 1 within the limits; None without a measurement or motion."""
+        return self.motion_s / self.shortest_s if self.motion_s is not None and self.shortest_s else None
 
     def to_json(self) -> dict[str, Any]:
-        """Returns the record as JSON-ready values."""
-        return {**asdict(self), "executed_steps": list(self.executed_steps)}
+        """Returns the record as JSON-ready values; the times of the motion are left out unless they were measured."""
+        values = {**asdict(self), "executed_steps": list(self.executed_steps)}
+        return {key: value for key, value in values.items() if key not in ("motion_s", "shortest_s") or value is not None}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> RolloutRecord:

@@ -121,6 +121,12 @@ class EfficiencyReport:
         """Mean N over successes, beside `steps_mean_success`; None without a success."""
         return _mean([record.num_replans for record in self.episodes if record.success])
 
+    @property
+    def motion_headroom(self) -> float | None:
+        """Mean over successes of the time that the joints moved over the shortest for the same path; None without a measurement."""
+        headrooms = [record.motion_headroom for record in self.episodes if record.success]
+        return _mean([headroom for headroom in headrooms if headroom is not None])
+
     def modelled_wall_clock_s(self, t_infer_s: float, t_step_s: float, asynchronous: bool = False) -> float | None:
         """Returns the mean time to success that a given machine would need: N t_infer + S t_step [s].
 

@@ -95,7 +95,7 @@ class Evaluator:
                 f"the policy's action_dim is {policy.spec.action_dim}, the environment's actions have shape {self.action_low.shape}"
             )
         controller = self._controller(policy, playback_rate, inference_delay_steps, ensemble, selector)
-        requests = self.requests(execute_horizon, states_per_task, split, seed)
+        requests = self.requests(execute_horizon, states_per_task, split, seed, measure_motion=True)
         policy.reset(seed=seed)  # once: its episodes are interleaved
         rollouts = self.collector.collect(requests, controller, on_episode)
         if name is None and selector is not None:

@@ -19,7 +19,7 @@ from policytrim_gym.metrics import RolloutRecord
 from policytrim_gym.policy import Observation
 from policytrim_gym.rollouts.controller import Controller
 from policytrim_gym.rollouts.env_factory import EnvFactory, EnvLike, as_factory
-from policytrim_gym.rollouts.episode import EpisodeRequest, Window, WindowResult
+from policytrim_gym.rollouts.episode import EpisodeRequest, MotionTime, Window, WindowResult
 from policytrim_gym.rollouts.worker import EnvSlot, serve_slots
 
 
@@ -36,17 +36,18 @@ class Rollout:
     step_s: float = 0.0
     task: str | None = None
     initial_state: int | None = None
+    motion: MotionTime | None = None  # when the request asks for it and the environment has joints
 
     @property
     def steps(self) -> int:
         """S, physical steps of the episode."""
         return sum(self.executed_steps)
 
-    def run_arguments(self, window: Window) -> tuple[NDArray[np.float32], bool]:
-        """Returns what a slot's `run` takes: the window's actions up to the request's step limit, and whether to keep the trajectory."""
+    def run_arguments(self, window: Window) -> tuple[NDArray[np.float32], bool, bool]:
+        """Returns what a slot's `run` takes: the window's actions up to the request's step limit, and what its result shall hold."""
         limit = self.request.max_steps
         actions = window.actions if limit is None else window.actions[: limit - self.steps]
-        return actions, self.request.keep_trajectory
+        return actions, self.request.keep_trajectory, self.request.measure_motion
 
     def actions(self) -> NDArray[np.float32]:
         """Returns the actions that ran, (steps, action_dim)."""
@@ -66,6 +67,8 @@ class Rollout:
             inference_s=inference_s,
             task=self.task,
             initial_state=self.initial_state,
+            motion_s=None if self.motion is None else self.motion.taken_s,
+            shortest_s=None if self.motion is None else self.motion.shortest_s,
         )
 
 
@@ -277,6 +280,7 @@ def _advance(rollout: Rollout, result: WindowResult) -> bool:
         rollout.step_s += result.step_s
         rollout.trajectory += result.trajectory
     rollout.success = rollout.success or result.success
+    rollout.motion = result.motion
     limit = rollout.request.max_steps
     return result.done or (limit is not None and rollout.steps >= limit)
 

@@ -22,6 +22,7 @@ class EpisodeRequest:
         group: index of the group that it is compared with.
         max_steps: the episode ends as a failure after so many steps, where the environment's own limit would be later.
         keep_trajectory: whether the windows carry the observation before each of their steps, not only that of the replan.
+        measure_motion: whether the last window carries how long the joints moved and could have moved, where the environment says so.
     """
 
     execute_horizon: int
@@ -33,12 +34,20 @@ class EpisodeRequest:
     group: int = 0
     max_steps: int | None = None
     keep_trajectory: bool = False
+    measure_motion: bool = False
 
     def reset_options(self) -> dict[str, Any] | None:
         """Returns the options for `env.reset`, or None for environments without initial states."""
         options = {"task": self.task, "split": self.split, "initial_state": self.initial_state}
         options = {key: value for key, value in options.items() if value is not None}
         return options or None
+
+
+class MotionTime(NamedTuple):
+    """How long the joints of an arm took along their path, and how long they would have needed."""
+
+    taken_s: float  # control steps times their duration
+    shortest_s: float  # the time-optimal duration of the same path from rest; 0.0 when nothing moved
 
 
 class WindowResult(NamedTuple):
@@ -52,6 +61,7 @@ class WindowResult(NamedTuple):
     task: str | None
     initial_state: int | None
     trajectory: tuple[Mapping[str, Any], ...] = ()  # before each step, when the request asks for it
+    motion: MotionTime | None = None  # of the episode that this window ended, when the request asks for it
 
 
 class Window(NamedTuple):

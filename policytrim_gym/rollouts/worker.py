@@ -13,18 +13,26 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+from gymnasium.spaces import Box
 from numpy.typing import NDArray
 
 from policytrim_gym.metrics import is_success
 from policytrim_gym.rollouts.env_factory import EnvFactory
 from policytrim_gym.rollouts.episode import WindowResult
+from policytrim_gym.rollouts.motion import measure_motion
 
 
 class EnvSlot:
-    """One environment that runs windows of actions; the same code serves a worker process and the caller's own."""
+    """One environment that runs windows of actions; the same code serves a worker process and the caller's own.
+
+    Actions are clipped to a Box action space, as SB3 does before it steps: noise may carry a sampled one beyond the bounds, which some
+    environments refuse. NaN stays NaN, for the environment to refuse.
+    """
 
     def __init__(self, factory: EnvFactory) -> None:
         self.env: gym.Env[Any, Any] = factory()
+        space = self.env.action_space
+        self._bounds = (space.low, space.high) if isinstance(space, Box) else None
         self._has_initial_states = hasattr(self.env.unwrapped, "initial_state")
 
     def reset(self, seed: int, options: dict[str, Any] | None) -> WindowResult:
@@ -37,9 +45,16 @@ class EnvSlot:
         self._task, self._initial_state = info.get("task"), info.get("initial_state") if self._has_initial_states else None
         return WindowResult(self._observation, 0, False, False, step_s, self._task, self._initial_state)
 
-    def run(self, actions: NDArray[np.float32], keep_trajectory: bool = False) -> WindowResult:
-        """Runs actions one after another and stops exactly at the one that succeeds or ends the episode."""
+    def run(self, actions: NDArray[np.float32], keep_trajectory: bool = False, motion: bool = False) -> WindowResult:
+        """Runs actions one after another and stops exactly at the one that succeeds or ends the episode.
+
+        Args:
+            actions: (n, action_dim).
+            keep_trajectory, motion: what the result shall hold besides, as `keep_trajectory` and `measure_motion` of an EpisodeRequest.
+        """
         started = time.perf_counter()
+        if self._bounds is not None:
+            actions = np.clip(actions, *self._bounds)
         executed_steps, success, done = 0, False, False
         trajectory: list[Mapping[str, Any]] = []
         for action in actions:
@@ -54,7 +69,7 @@ class EnvSlot:
                 break
         step_s = time.perf_counter() - started
         result = WindowResult(self._observation, executed_steps, success, done, step_s, self._task, self._initial_state)
-        return result._replace(trajectory=tuple(trajectory))
+        return result._replace(trajectory=tuple(trajectory), motion=measure_motion(self.env) if motion and done else None)
 
     def _flat(self, observation: Any, info: Mapping[str, Any]) -> dict[str, Any]:
         """Returns the observation as the policy wants it: a flat mapping with the instruction."""
