@@ -91,6 +91,10 @@ class MismatchedRollouts(PolicyTrimError, ValueError):
     """Two arms cannot be compared: their rollouts are not on the same tasks and initial states."""
 
 
+class LimitsBroken(PolicyTrimError, ValueError):
+    """A motion was faster than the velocity and acceleration limits of its joints allow."""
+
+
 class CorruptReport(PolicyTrimError, ValueError):
     """A report file is missing, truncated or of another schema."""
 

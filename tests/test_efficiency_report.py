@@ -8,11 +8,12 @@ from dataclasses import replace
 import pytest
 from synthetic_arms import TIME_LIMIT, record, synthetic_arm
 
-from policytrim_gym.errors import CorruptReport, InvalidHorizon, InvalidSpec, MismatchedRollouts
+from policytrim_gym.errors import CorruptReport, InvalidHorizon, InvalidSpec, LimitsBroken, MismatchedRollouts
 from policytrim_gym.evaluation.comparison import EfficiencyRatios, compare_arms, pair_episodes
 from policytrim_gym.evaluation.efficiency_report import EfficiencyReport, pool_arms
-from policytrim_gym.evaluation.lower_bounds import lower_bounds, minimum_calls
+from policytrim_gym.evaluation.lower_bounds import check_motion, lower_bounds, minimum_calls
 from policytrim_gym.evaluation.pareto import OBJECTIVES, best_untrained_pair, objective_cost, pareto_front
+from policytrim_gym.metrics import RolloutRecord
 
 ARM_KEYS = (
     "name execute_horizon chunk_size playback_rate inference_delay_steps success_rate success_rate_ci95 steps_mean_success "
@@ -139,6 +140,27 @@ def test_steps_headroom_of_a_policy_twice_as_slow() -> None:
     assert bounds.steps_headroom == 2.0 and set(bounds.steps_reference) == {"a", "b"}
     with pytest.raises(MismatchedRollouts, match="share a task"):
         lower_bounds(base, make([record(True, 9, 1, 32, task="other")]))
+
+
+def moved(shortest_s: float | None, success: bool = True, state: int = 0) -> RolloutRecord:
+    return replace(record(success, 20, 8, 32, state=state), motion_s=1.0, shortest_s=shortest_s)
+
+
+def test_motion_headroom_is_the_mean_over_the_successes_that_moved() -> None:
+    bounds = lower_bounds(make([moved(0.5), moved(0.8, state=1), moved(0.99, success=False, state=2), moved(0.0, state=3)]))
+    assert bounds.motion_headroom == (2.0 + 1.25) / 2
+    assert (bounds.motion_s, bounds.shortest_s) == (1.0, 0.65)
+    assert lower_bounds(make([moved(None)])).motion_headroom is None
+
+
+@pytest.mark.parametrize("success", [True, False])
+def test_motion_beyond_the_limits_is_refused(success: bool) -> None:
+    assert lower_bounds(make([moved(1.015)])).motion_headroom == pytest.approx(1 / 1.015)
+    broken = make([moved(0.8), moved(1.25, success, state=7)])
+    with pytest.raises(LimitsBroken, match=r"initial state 7: the joints took 1.000 s .* at least 1.250 s .* at least 0.98, got 0.800"):
+        check_motion(broken)
+    with pytest.raises(LimitsBroken):
+        lower_bounds(broken)
 
 
 def test_pareto_front_is_what_nothing_dominates() -> None:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from synthetic_arms import synthetic_arm
 
-from policytrim_gym.errors import CannotWrite, CorruptReport, InvalidSpec, MismatchedRollouts
+from policytrim_gym.errors import CannotWrite, CorruptReport, InvalidSpec, LimitsBroken, MismatchedRollouts
 from policytrim_gym.evaluation.comparison import Comparison, compare_arms
 from policytrim_gym.evaluation.efficiency_report import EfficiencyReport, pool_arms
 from policytrim_gym.evaluation.pareto import best_untrained_pair
@@ -228,6 +228,33 @@ def test_a_reference_that_is_slower_than_the_trim_is_called_neither_fastest_nor_
     assert "saturated expert is a scripted reference and no bound" in page
     assert "lower bound" not in page and "fastest" not in page
     assert "reference" not in report_html(make_report(reference=None)).partition("</style>")[2]
+
+
+def with_motion(arm: EfficiencyReport, headroom: float) -> EfficiencyReport:
+    episodes = (replace(record, motion_s=0.05 * record.steps, shortest_s=0.05 * record.steps / headroom) for record in arm.episodes)
+    return replace(arm, episodes=tuple(episodes))
+
+
+def test_motion_has_its_columns_where_it_was_measured() -> None:
+    base, trimmed = with_motion(synthetic_arm("stock"), 3.1), with_motion(synthetic_arm("trimmed", horizon=32, pace=0.4), 1.25)
+    measured = make_report(baseline=base, trimmed=trimmed)
+    page, table = report_html(measured), markdown_table(measured)
+    assert "| motion headroom |" in table and "| 3.10x |" in table and "| 1.25x |" in table
+    assert "<th>time over it</th>" in page and "<td>1.25x</td>" in page and page.count("Motion headroom: ") == 2
+    without = make_report()
+    assert "otion headroom" not in markdown_table(without) and "time over it" not in report_html(without)
+
+
+def test_a_report_of_motion_beyond_the_limits_is_refused() -> None:
+    broken = with_motion(synthetic_arm("base x4", playback_rate=4.0), 0.9)
+    with pytest.raises(LimitsBroken, match='arm "base x4", task .* got 0.900'):
+        make_report(controls=[*untrained_arms(), broken])
+
+
+def test_a_report_from_before_motion_was_measured_renders(report: dict[str, Any]) -> None:
+    bounds = {key: {name: value for name, value in row.items() if "otion" not in name and name != "shortest_s"}
+              for key, row in report["lower_bounds"].items()}  # fmt: skip
+    assert report_html({**report, "lower_bounds": bounds}) == report_html(report)
 
 
 def test_no_axis_of_success_goes_beyond_one_hundred_percent(report: dict[str, Any]) -> None:

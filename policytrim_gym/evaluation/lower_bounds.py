@@ -7,8 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from policytrim_gym.errors import InvalidStatistic, MismatchedRollouts
+from policytrim_gym.errors import InvalidStatistic, LimitsBroken, MismatchedRollouts
 from policytrim_gym.evaluation.efficiency_report import EfficiencyReport
+
+HEADROOM_TOLERANCE = 0.02
+"""How far a motion headroom may be below 1: a shortest time is computed on a grid."""
 
 
 def minimum_calls(steps: int, chunk_size: int) -> int:
@@ -20,6 +23,22 @@ def minimum_calls(steps: int, chunk_size: int) -> int:
     if steps < 1 or chunk_size < 1:
         raise InvalidStatistic(f"steps and chunk_size must be at least 1, got {steps} and {chunk_size}")
     return -(-steps // chunk_size)
+
+
+def check_motion(arm: EfficiencyReport) -> None:
+    """Refuses an arm whose joints moved faster than their limits allow: its steps are no result.
+
+    Raises:
+        LimitsBroken: an episode, failed or not, with a motion headroom below 1 by more than the tolerance.
+    """
+    for record in arm.episodes:
+        headroom = record.motion_headroom
+        if headroom is not None and headroom < 1.0 - HEADROOM_TOLERANCE:
+            raise LimitsBroken(
+                f'arm "{arm.name}", task {record.task}, initial state {record.initial_state}: the joints took {record.motion_s:.3f} s for '
+                f"a path that takes at least {record.shortest_s:.3f} s within their velocity and acceleration limits; the headroom must "
+                f"be at least {1.0 - HEADROOM_TOLERANCE:g}, got {headroom:.3f}"
+            )
 
 
 @dataclass(frozen=True)
@@ -34,6 +53,9 @@ class LowerBounds:
         steps_reference: task -> mean S of the reference, a scripted straight line with saturated actions here; it is a controller's time,
             not a proof, so a headroom below 1 is possible.
         steps_headroom: mean of steps over mean of steps_reference, each task counted once; None without a reference.
+        motion_s: mean time that the joints moved, S times a control step, over the successes that moved [s]; None without joints.
+        shortest_s: mean time in which they could have moved along the same paths within their limits [s].
+        motion_headroom: mean of the first over the second, at least 1; pauses, as while a gripper closes, count as headroom.
 
     >>> from policytrim_gym.metrics import RolloutRecord
     >>> record = RolloutRecord(True, 64, 8, (8,) * 8, 0.25, 1.0, task="reach", initial_state=0)
@@ -47,6 +69,9 @@ class LowerBounds:
     steps: dict[str, float]
     steps_reference: dict[str, float]
     steps_headroom: float | None
+    motion_s: float | None = None
+    shortest_s: float | None = None
+    motion_headroom: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Returns the fields as JSON-ready values."""
@@ -62,7 +87,9 @@ def lower_bounds(arm: EfficiencyReport, reference: EfficiencyReport | None = Non
 
     Raises:
         MismatchedRollouts: arm and reference have no task in common.
+        LimitsBroken: the joints moved faster than their limits allow.
     """
+    check_motion(arm)
     bounds = [minimum_calls(record.steps, arm.chunk_size) for record in arm.episodes if record.success]
     calls, bound = arm.num_replans_mean_success, float(np.mean(bounds)) if bounds else None
     mine = {task: part.steps_mean_success for task, part in arm.by_task().items()}
@@ -75,6 +102,7 @@ def lower_bounds(arm: EfficiencyReport, reference: EfficiencyReport | None = Non
         own, best = mine[task], theirs[task]
         if own is not None and best is not None:
             steps[task], fastest[task] = own, best
+    moved = [record for record in arm.episodes if record.success and record.motion_headroom is not None]
     return LowerBounds(
         calls=calls,
         calls_bound=bound,
@@ -82,4 +110,7 @@ def lower_bounds(arm: EfficiencyReport, reference: EfficiencyReport | None = Non
         steps=steps,
         steps_reference=fastest,
         steps_headroom=sum(steps.values()) / sum(fastest.values()) if steps else None,
+        motion_s=float(np.mean([record.motion_s for record in moved])) if moved else None,
+        shortest_s=float(np.mean([record.shortest_s for record in moved])) if moved else None,
+        motion_headroom=arm.motion_headroom,
     )

@@ -12,7 +12,7 @@ from typing import Any
 from policytrim_gym.errors import CorruptReport, InvalidSpec
 from policytrim_gym.evaluation.comparison import compare_arms, pair_episodes
 from policytrim_gym.evaluation.efficiency_report import EfficiencyReport
-from policytrim_gym.evaluation.lower_bounds import lower_bounds
+from policytrim_gym.evaluation.lower_bounds import check_motion, lower_bounds
 from policytrim_gym.evaluation.pareto import UntrainedSelection
 from policytrim_gym.evaluation.report.verdict import Target, give_verdict
 from policytrim_gym.files import write_atomic
@@ -136,6 +136,7 @@ def build_report(
     Raises:
         MismatchedRollouts: an arm does not cover the baseline's states.
         InvalidSpec: two arms of one name, or a name that is no arm's.
+        LimitsBroken: the joints of an arm moved faster than their limits allow.
     """
     name = best_untrained.name if isinstance(best_untrained, UntrainedSelection) else best_untrained
     arms = _checked_arms((baseline, trimmed, *controls), [*untrained, *([] if name is None else [name])])
@@ -213,12 +214,13 @@ def load_report(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def _checked_arms(arms: Sequence[EfficiencyReport], untrained: Sequence[str]) -> dict[str, EfficiencyReport]:
-    """Returns the arms (baseline, trimmed, controls) by their names, each known to pair with the baseline."""
+    """Returns the arms (baseline, trimmed, controls) by their names, each known to pair with the baseline and to be within its limits."""
     by_name = {arm.name: arm for arm in arms}
     if len(by_name) != len(arms):
         raise InvalidSpec(f"arms must have unique names, got {[arm.name for arm in arms]}")
     for arm in arms:
         pair_episodes(arms[0], arm)
+        check_motion(arm)
     allowed = [arm.name for arm in arms if arm is not arms[1]]
     for name in untrained:
         if name not in allowed:

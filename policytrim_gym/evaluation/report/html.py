@@ -13,7 +13,7 @@ from policytrim_gym.errors import CannotWrite, MissingExtra
 from policytrim_gym.evaluation.comparison import EfficiencyRatios
 from policytrim_gym.evaluation.report import plots, transfer
 from policytrim_gym.evaluation.report.build import ReportArms, report_arms
-from policytrim_gym.evaluation.report.tables import WALL_CLOCK_NOTE, arm_rows, table_note, task_rows
+from policytrim_gym.evaluation.report.tables import MOTION_NOTE, WALL_CLOCK_NOTE, arm_rows, table_note, task_rows
 from policytrim_gym.evaluation.report.verdict import directed_interval, factor_words, points
 from policytrim_gym.evaluation.report.words import duration, factor, interval_words, number, percent
 from policytrim_gym.evaluation.statistics import NonInferiority, Ratio
@@ -79,6 +79,8 @@ def report_html(
         "training_svg": plots.to_svg(plots.training_curves(training_curves), "Training curves") if training_curves else None,
         "video": _video(video),
         "bounds": _bounds(report),
+        "has_motion": rows[0].has_motion,
+        "motion_note": MOTION_NOTE,
         "reference": reference,
         "reference_note": f"The {reference} is a scripted reference and no bound: a policy can need fewer steps.",
         "wall_clock_note": WALL_CLOCK_NOTE,
@@ -208,7 +210,7 @@ def _video(video: str | os.PathLike[str] | bytes | None) -> dict[str, str] | Non
 
 
 def _bounds(report: Mapping[str, Any]) -> list[dict[str, str]]:
-    """Returns, for each arm, its calls beside the fewest for its steps and its steps beside the reference's."""
+    """Returns, for each arm, its calls beside the fewest, its steps beside the reference's and its motion beside the shortest."""
     rows = []
     for key, bounds in (report.get("lower_bounds") or {}).items():
         steps, reference = bounds["steps"], bounds["steps_reference"]
@@ -221,6 +223,10 @@ def _bounds(report: Mapping[str, Any]) -> list[dict[str, str]]:
                 "steps": number(sum(steps.values()) / len(steps) if steps else None),
                 "reference": number(sum(reference.values()) / len(reference) if reference else None),
                 "steps_headroom": factor(bounds["steps_headroom"]),
+                # Reports from before motion was measured lack these.
+                "motion": duration(bounds.get("motion_s")),
+                "shortest": duration(bounds.get("shortest_s")),
+                "motion_headroom": factor(bounds.get("motion_headroom")),
             }
         )
     return rows

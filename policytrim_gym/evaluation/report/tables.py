@@ -23,16 +23,25 @@ WALL_CLOCK_NOTE = (
     "Arms run one after another: a drift of the machine's load between them is in the wall-clock, and its interval does not cover it."
 )
 
+MOTION_NOTE = (
+    "Motion headroom: the time that the joints took over the shortest for the same path from rest within their velocity and acceleration "
+    "limits, over successes; 1 is the physical limit, and pauses count as headroom."
+)
+
 
 @dataclass(frozen=True)
 class ArmRow:
-    """One line of the table: an arm and what it saves against stock (ratios on common successes, None without any)."""
+    """One line of the table: an arm and what it saves against stock (ratios on common successes, None without any).
+
+    `has_motion`: whether the motion of joints was measured in some arm of the report; then there is a column for it.
+    """
 
     arm: EfficiencyReport
     role: str
     calls_ratio: float | None
     steps_ratio: float | None
     on_front: bool
+    has_motion: bool = False
 
     @property
     def label(self) -> str:
@@ -43,7 +52,7 @@ class ArmRow:
     def cells(self) -> dict[str, str]:
         """Returns the formatted cells by their column."""
         arm = self.arm
-        return {
+        cells = {
             "h": str(arm.execute_horizon) if arm.selector is None else f"≤{arm.execute_horizon}",
             "playback": f"x{arm.playback_rate:g}" if arm.selector is None else "chosen",
             "delay": str(arm.inference_delay_steps),
@@ -57,11 +66,13 @@ class ArmRow:
             "chunk used": f"{100 * arm.chunk_utilization:.0f} %",
             "wall-clock": duration(arm.wall_clock_s_mean),
         }
+        return {**cells, "motion headroom": factor(arm.motion_headroom)} if self.has_motion else cells
 
 
 def arm_rows(arms: ReportArms) -> list[ArmRow]:
     """Returns stock, best untrained and trimmed, then the controls in the report's order."""
     front = {arm.name for arm in pareto_front(arms.all)}
+    has_motion = any(arm.motion_headroom is not None for arm in arms.all)
     rows = [
         ArmRow(
             arm,
@@ -69,6 +80,7 @@ def arm_rows(arms: ReportArms) -> list[ArmRow]:
             common_success_ratio(arms.baseline, arm, "num_replans"),
             common_success_ratio(arms.baseline, arm, "steps"),
             arm.name in front,
+            has_motion,
         )
         for arm in arms.all
     ]
@@ -123,11 +135,12 @@ def markdown_table(report: Mapping[str, Any], columns: Sequence[str] | None = No
 
 def table_note(report: Mapping[str, Any]) -> str:
     """Returns what the columns mean, in one paragraph."""
+    motion = any(bounds.get("motion_headroom") for bounds in (report.get("lower_bounds") or {}).values())
     return (
         f"{report['num_episodes']} test episodes an arm. Success with Wilson's 95 % interval; steps and calls over successes, and over "
         "all episodes with a failure counted to the time limit; wall-clock measured, over all episodes; saved: stock's mean over the "
         "arm's, on the successes common to both. ● no other arm is better in success, calls (all) or steps (all) without being worse in "
-        f"another. {WALL_CLOCK_NOTE}"
+        f"another. {WALL_CLOCK_NOTE}{f' {MOTION_NOTE}' if motion else ''}"
     )
 
 
