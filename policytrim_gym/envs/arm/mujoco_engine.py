@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from policytrim_gym.envs.arm.engine import JointState, PhysicsEngine
+from policytrim_gym.envs.arm.mujoco_urdf import read_urdf
 from policytrim_gym.envs.arm.scene import FINGER_FRICTION, TABLE_FRICTION, Body, Physics, Pose, Scene
 from policytrim_gym.envs.mujoco_renderer import MujocoRenderer
 from policytrim_gym.robot.motion_limiter import Reference
@@ -43,7 +43,7 @@ class MujocoEngine(PhysicsEngine):
 
     def __init__(self, robot: RobotModel, scene: Scene) -> None:
         self._robot, self._scene = robot, scene
-        spec = _read_urdf(robot)
+        spec = read_urdf(robot.urdf_file)
         _add_table_and_light(spec, scene)
         for body in scene.bodies:
             _add_body(spec, body)
@@ -152,14 +152,6 @@ class MujocoEngine(PhysicsEngine):
         lights = (self.model.vis.headlight.ambient, self.model.vis.headlight.diffuse, self.model.light_diffuse)
         for light, nominal in zip(lights, self._nominal_light):
             light[:] = np.clip(nominal * physics.light, 0.0, 1.0)
-
-
-def _read_urdf(robot: RobotModel) -> Any:
-    """Returns the URDF as a MuJoCo specification: bodies without mass kept as frames, visual shapes kept, meshes found beside it."""
-    text = robot.urdf_file.read_text(encoding="utf-8").replace("package://", "")
-    folder = robot.urdf_file.parent
-    compiler = f'<mujoco><compiler fusestatic="false" discardvisual="false" strippath="false" meshdir="{folder}"/></mujoco>'
-    return mujoco.MjSpec.from_string(re.sub(r"(<robot\b[^>]*>)", rf"\1{compiler}", text, count=1))
 
 
 def _prepare_robot(spec: Any, robot: RobotModel) -> None:
