@@ -19,7 +19,7 @@ from policytrim_gym.cli.main import EXTRA_OF_MODULE
 from policytrim_gym.version import __version__
 
 ROOT = Path(__file__).resolve().parents[1]
-DISTRIBUTION_OF_MODULE = {"PIL": "pillow", "yaml": "pyyaml"}
+DISTRIBUTION_OF_MODULE = {"PIL": "pillow", "yaml": "pyyaml", "pinocchio": "pin", "pink": "pin-pink"}
 
 
 def read_setup_arguments(monkeypatch):
