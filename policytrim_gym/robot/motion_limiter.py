@@ -25,9 +25,9 @@ class MotionLimiter:
         v = e / dt    or, where that is slower,    v^2 / (2 a_max) + v dt / 2 = e
 
     and |v| <= v_max, |dv| <= a_max dt; the second leaves room to brake in whole steps, so that a joint never leaves its range. A target
-    that moves steadily is followed one control step behind, one that stays is approached without overshoot, and what the limits rule out
-    comes later. Position and velocity are continuous whatever the targets are; this holds for both physics engines, so that a policy
-    cannot win steps by asking for motion that no arm can make.
+    that moves steadily is followed one control step behind, one faster than a_max dt by the way that braking takes; one that stays is
+    approached without overshoot, and what the limits rule out comes later. Position and velocity are continuous whatever the targets
+    are; this holds for both physics engines, so that a policy cannot win steps by asking for motion that no arm can make.
 
     Unlike a time-optimal generator (ruckig), which knows either that a target is the last one or how fast to pass it, it does not
     accelerate and brake within each step: with a target every 50 ms that shook the arm at 20 Hz.
