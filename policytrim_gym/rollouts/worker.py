@@ -20,6 +20,7 @@ from policytrim_gym.metrics import is_success
 from policytrim_gym.rollouts.env_factory import EnvFactory
 from policytrim_gym.rollouts.episode import WindowResult
 from policytrim_gym.rollouts.motion import measure_motion
+from policytrim_gym.wrappers.lazy_step import lazy_step
 
 
 class EnvSlot:
@@ -48,6 +49,8 @@ class EnvSlot:
     def run(self, actions: NDArray[np.float32], keep_trajectory: bool = False, motion: bool = False) -> WindowResult:
         """Runs actions one after another and stops exactly at the one that succeeds or ends the episode.
 
+        Images are drawn at the last action alone, or at each one for a trajectory: see `lazy_step`.
+
         Args:
             actions: (n, action_dim).
             keep_trajectory, motion: what the result shall hold besides, as `keep_trajectory` and `measure_motion` of an EpisodeRequest.
@@ -60,7 +63,8 @@ class EnvSlot:
         for action in actions:
             if keep_trajectory:
                 trajectory.append(copy.deepcopy(self._observation))  # the environment may reuse its buffers
-            observation, _, terminated, truncated, info = self.env.step(action)
+            look = keep_trajectory or executed_steps == len(actions) - 1
+            observation, _, terminated, truncated, info = lazy_step(self.env, action, look)
             executed_steps += 1
             success = is_success(info)
             done = bool(terminated or truncated or success)

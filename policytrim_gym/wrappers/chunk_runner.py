@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from policytrim_gym.errors import InvalidConfig, InvalidSpec
 from policytrim_gym.metrics import is_success
+from policytrim_gym.wrappers.lazy_step import lazy_step
 
 FALLBACK_TIME_LIMIT_STEPS = 1000
 
@@ -81,6 +82,8 @@ class ChunkRunner:
     def run(self, actions: NDArray[Any], execute_horizon: int, playback_rate: float = 1.0) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Runs the first actions of a chunk, up to `execute_horizon` and exactly to the end of the episode.
 
+        Only the last one is looked at: see `lazy_step`.
+
         Args:
             actions: checked actions in the environment's dtype, (n, action_dim).
             execute_horizon: most actions to run; of a window that was resampled, how many actions of the chunk it plays [steps].
@@ -89,11 +92,12 @@ class ChunkRunner:
         Returns:
             As `Env.step`: the last observation, the sum of gamma^k r_k, and the last info with what `ExecuteChunk` documents.
         """
-        step, succeeded = self._env.step, self._is_success
+        succeeded = self._is_success
         rewards = np.full(self._chunk_size, np.nan)
         total, discount, executed = 0.0, 1.0, 0
-        for action in actions[:execute_horizon]:
-            observation, reward, terminated, truncated, info = step(action)
+        window = actions[:execute_horizon]
+        for action in window:
+            observation, reward, terminated, truncated, info = lazy_step(self._env, action, look=executed == len(window) - 1)
             rewards[executed] = reward = float(reward)
             total += discount * reward
             discount *= self._gamma
