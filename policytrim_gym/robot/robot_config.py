@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -39,8 +40,8 @@ class GripperConfig:
             raise InvalidConfig("gripper.joints must name at least one joint, got none")
         if self.closed == self.open:
             raise InvalidConfig(f"gripper.closed and gripper.open must differ, got {self.closed} twice")
-        if not self.acceleration_limit > 0:
-            raise InvalidConfig(f"gripper.acceleration_limit must be above 0, got {self.acceleration_limit}")
+        if not 0 < self.acceleration_limit < math.inf:
+            raise InvalidConfig(f"gripper.acceleration_limit must be above 0 and finite, got {self.acceleration_limit}")
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class RobotConfig:
         scene_offset: where the middle of the task space lies beside that of policytrim_arm [m], (2,): larger arms work further away.
 
     Raises:
-        InvalidConfig: lengths that do not fit, or a limit that is not above 0.
+        InvalidConfig: lengths that do not fit, a joint named twice, or a limit that is not above 0.
 
     >>> load_robot_config("policytrim_arm").joints[0]
     'joint_1'
@@ -80,8 +81,12 @@ class RobotConfig:
         for name in ("acceleration_limits", "home"):
             if len(getattr(self, name)) != len(self.joints):
                 raise InvalidConfig(f"{name} must have a number for each of the {len(self.joints)} joints, got {getattr(self, name)}")
-        if min(self.acceleration_limits) <= 0:
-            raise InvalidConfig(f"acceleration_limits must be above 0, got {self.acceleration_limits}")
+        if not all(0 < limit < math.inf for limit in self.acceleration_limits):
+            raise InvalidConfig(f"acceleration_limits must be above 0 and finite, got {self.acceleration_limits}")
+        names = (*self.joints, *self.gripper.joints)
+        twice = [name for index, name in enumerate(names) if name in names[:index]]
+        if twice:
+            raise InvalidConfig(f"joints and gripper.joints must name each joint once, got {twice[0]!r} again")
 
     def urdf_file(self) -> Path:
         """Returns where the URDF lies.
@@ -113,7 +118,14 @@ def load_robot_config(robot: str | os.PathLike[str]) -> RobotConfig:
         InvalidConfig: an unknown key or a wrong value.
     """
     text = os.fspath(robot)
-    file = Path(text) if text.endswith((".yaml", ".yml")) else share_file(f"config/robots/{text}.yaml")
-    if not file.is_file():
-        raise MissingFile(f"no robot file {file}; expected the name of one in config/robots or the path of a YAML file")
+    if text.endswith((".yaml", ".yml")):
+        file = Path(text)
+        if not file.is_file():
+            raise MissingFile(f"there is no robot file {file}")
+        return load_yaml(RobotConfig, file)
+    try:
+        file = share_file(f"config/robots/{text}.yaml")
+    except MissingFile as error:
+        known = sorted(path.stem for path in share_file("config/robots/policytrim_arm.yaml").parent.glob("*.yaml"))
+        raise MissingFile(f"unknown robot {text!r}; expected one of {known} or the path of a YAML file") from error
     return load_yaml(RobotConfig, file)

@@ -84,10 +84,7 @@ def load_robot(robot: str | os.PathLike[str] = "policytrim_arm") -> RobotModel:
     """
     config = load_robot_config(robot)
     file = config.urdf_file()
-    try:
-        root = ElementTree.parse(file).getroot()
-    except ElementTree.ParseError as error:
-        raise InvalidSpec(f"{file} is no URDF: {error}") from error
+    root = _read_urdf(file)
     joints = {joint.get("name", ""): joint for joint in root.findall("joint")}
     links = {link.get("name", "") for link in root.findall("link")}
     for link in (config.tool_link, config.camera_link):
@@ -103,6 +100,16 @@ def load_robot(robot: str | os.PathLike[str] = "policytrim_arm") -> RobotModel:
             f"home of {config.joints[index]} must be within its limits {arm.lower[index]:g}..{arm.upper[index]:g}, got {home[index]:g}"
         )
     return RobotModel(config, file, arm, gripper)
+
+
+def _read_urdf(file: Path) -> ElementTree.Element:
+    try:
+        root = ElementTree.parse(file).getroot()
+    except ElementTree.ParseError as error:
+        raise InvalidSpec(f"{file} is no URDF: {error}") from error
+    if root.tag != "robot":
+        raise InvalidSpec(f"{file} is no URDF: its first element must be <robot>, got <{root.tag}>")
+    return root
 
 
 def _gripper_limits(file: Path, joints: dict[str, ElementTree.Element], config: RobotConfig) -> MotionLimits:
@@ -135,10 +142,14 @@ def _limits(file: Path, joints: dict[str, ElementTree.Element], names: tuple[str
         missing = [key for key in ("lower", "upper", "velocity", "effort") if key not in found]
         if missing:
             raise InvalidSpec(f"joint {name!r} of {file} must have the limits lower, upper, velocity and effort, it lacks {missing}")
-        lower, upper, velocity, effort = (float(found[key]) for key in ("lower", "upper", "velocity", "effort"))
-        if not (lower < upper and velocity > 0 and effort > 0):
+        try:
+            lower, upper, velocity, effort = values = [float(found[key]) for key in ("lower", "upper", "velocity", "effort")]
+        except ValueError as error:
+            raise InvalidSpec(f"the limits of joint {name!r} of {file} must be numbers: {error}") from error
+        if not (np.isfinite(values).all() and lower < upper and velocity > 0 and effort > 0):
             raise InvalidSpec(
-                f"joint {name!r} of {file} must have lower < upper, velocity > 0 and effort > 0, got {lower}, {upper}, {velocity}, {effort}"
+                f"joint {name!r} of {file} must have finite limits with lower < upper, velocity > 0 and effort > 0, "
+                f"got {lower}, {upper}, {velocity}, {effort}"
             )
         rows.append((lower, upper, velocity, acceleration, effort))
     return MotionLimits(*np.array(rows, dtype=np.float64).T)
