@@ -85,7 +85,8 @@ class Kinematics:
 
         Args:
             pose: wanted.
-            start: joints to start from, (dof,); of several solutions the one near these is found.
+            start: joints to start from, (dof,); of several solutions the one near these is found, and of those that an arm of more
+                than six joints can turn into each other the one nearest home.
             num_iterations: at most; it ends when the joints stop moving.
         """
         self._task.set_target(self._pinocchio.SE3(pose.rotation, pose.position))
