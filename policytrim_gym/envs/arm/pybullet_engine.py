@@ -18,6 +18,7 @@ POSITION_GAIN = 0.4
 """Of the joint motors: the fraction of a position error that they remove in one physics step."""
 
 _SPIN_FRICTION = 0.005  # as MuJoCo's default, so that a cube does not turn between two finger tips [m]
+_FAR = 10.0  # out of reach of everything [m]
 _WOOD = (0.62, 0.53, 0.42, 1.0)
 
 
@@ -61,15 +62,13 @@ class PybulletEngine(PhysicsEngine):
             **self._world,
         }
         self._light = 1.0
-        # The state holds the solver's memory of contacts too: without it a second episode would not replay the first.
-        self._fresh = pybullet.saveState(**self._world)
 
     def reset(self, joints: NDArray[np.float64], poses: Mapping[str, Pose], physics: Physics) -> None:
-        pybullet.restoreState(self._fresh, **self._world)
         self._vary(physics)
         for index, position in zip(self.joints, joints[self._columns]):
             pybullet.resetJointState(self.arm, index, position, 0.0, **self._world)
         self._command(joints, np.zeros_like(joints))
+        self._forget_contacts()
         for name, pose in poses.items():
             w, x, y, z = pose.quaternion
             pybullet.resetBasePositionAndOrientation(self._bodies[name], pose.position, (x, y, z, w), **self._world)
@@ -127,6 +126,12 @@ class PybulletEngine(PhysicsEngine):
             targetVelocities=velocities[self._columns].tolist(),
             **self.motors,
         )
+
+    def _forget_contacts(self) -> None:
+        """Has nothing touch anything once: what the solver remembers of the last episode's contacts would change the next one."""
+        for place, body in enumerate(self._bodies.values(), start=1):
+            pybullet.resetBasePositionAndOrientation(body, (_FAR * place, 0.0, 0.0), (0.0, 0.0, 0.0, 1.0), **self._world)
+        pybullet.performCollisionDetection(**self._world)
 
     def _joined(self, values: list[float]) -> NDArray[np.float64]:
         """Returns the arm's numbers and the mean of the fingers', (dof + 1,)."""
