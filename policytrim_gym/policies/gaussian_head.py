@@ -17,8 +17,8 @@ class GaussianExploration:
 
         c = m + action_std * eps + gain_std * z * g,    eps ~ N(0, 1) for each number, z ~ N(0, 1) once a chunk
 
-    where g is m on the dimensions of motion (see `is_motion`) and 0 elsewhere. The fresh noise eps averages out over a chunk and finds speed
-    slowly; the shared gain z asks directly whether the whole motion should be faster, and is annealed away once it is.
+    where g is m on the dimensions of motion (see `is_motion`) and 0 elsewhere. The fresh noise eps averages out over a chunk and finds
+    speed slowly; the shared gain z asks directly whether the whole motion should be faster, and is annealed away once it is.
 
     Args:
         action_std: fresh noise of each action; in normalised units where the policy has a scale (see `ActionIncrements`), else in those of
