@@ -92,7 +92,7 @@ class ArmEnv(gym.Env[dict[str, Any], NDArray[np.float32]]):
         self.action_space: gym.spaces.Box = self._mode.space  # type: ignore[assignment]  # Gymnasium declares the base class
         self.action_kinds = self._mode.kinds
         self.observation_space = self._observer.space
-        self.action_origins = self._observer.command_indices if action == "joint" else None
+        self.action_origins = self._observer.joint_indices if action == "joint" else None
         self.look = True
         self.initial_state: InitialState | None = None
         self._engines: dict[str, PhysicsEngine] = {}

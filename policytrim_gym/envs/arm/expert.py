@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from policytrim_gym.envs.arm.scene import Pose
 from policytrim_gym.envs.arm.tasks import OBJECT
 from policytrim_gym.envs.pacer import Pacer
 from policytrim_gym.errors import InvalidConfig
@@ -133,7 +132,7 @@ class ArmExpert:
     def _plan_pick_place(self) -> Iterator[Waypoint]:
         while True:
             cube = self._object()
-            yaw = _quarter(_yaw_of_quaternion(self._env.engine.body_pose(OBJECT)))
+            yaw = _quarter(self._env.engine.body_pose(OBJECT).yaw)
             for height in (HOVER, 0.0):
                 yield from self._go(Waypoint(cube + (0.0, 0.0, height), yaw, 1.0))
             yield from self._go(Waypoint(cube, yaw, 0.0, hold_steps=GRASP_STEPS))
@@ -186,11 +185,6 @@ def _about_vertical(yaw: float) -> NDArray[np.float64]:
 
 def _yaw_of(rotation: NDArray[np.float64]) -> float:
     return float(np.arctan2(rotation[1, 0], rotation[0, 0]))
-
-
-def _yaw_of_quaternion(pose: Pose) -> float:
-    w, x, y, z = pose.quaternion
-    return float(np.arctan2(2 * (w * z + x * y), 1 - 2 * (y * y + z * z)))
 
 
 def _turn(start: float, end: float) -> float:

@@ -64,6 +64,7 @@ class MujocoEngine(PhysicsEngine):
             body.name: int(self.model.joint(f"{body.name}_free").qposadr[0]) for body in scene.bodies if not body.is_marker
         }
         self._mocap = {body.name: int(self.model.body(body.name).mocapid[0]) for body in scene.bodies if body.is_marker}
+        self._mass = 1.0
         self._nominal = (self.model.geom_friction.copy(), self.model.body_mass.copy(), self.model.body_inertia.copy())
         headlight = self.model.vis.headlight
         self._nominal_light = (headlight.ambient.copy(), headlight.diffuse.copy(), self.model.light_diffuse.copy())
@@ -85,11 +86,14 @@ class MujocoEngine(PhysicsEngine):
         mujoco.mj_forward(self.model, self.data)
 
     def follow(self, reference: Reference) -> None:
-        commands = reference.positions[:, self._columns] + self._feed_forward * reference.velocities[:, self._columns]
+        # A controller compares the target with where the joint is before the step.
+        lead = self._feed_forward - self.dt_s
+        commands = reference.positions[:, self._columns] + lead * reference.velocities[:, self._columns]
         model, data, control, step = self.model, self.data, self.data.ctrl, mujoco.mj_step
         for command in commands:
             control[:] = command
             step(model, data)
+        mujoco.mj_kinematics(model, data)  # mj_step leaves poses of the step before it
 
     def joint_state(self) -> JointState:
         return JointState(self._joined(self.data.qpos[self._position_index]), self._joined(self.data.qvel[self._velocity_index]))
@@ -111,7 +115,6 @@ class MujocoEngine(PhysicsEngine):
         size = (width, height)
         if size not in self._renderers:
             self._renderers[size] = MujocoRenderer(self.model, width, height)
-        mujoco.mj_kinematics(self.model, self.data)  # mj_step leaves poses of the step before it
         mujoco.mj_camlight(self.model, self.data)
         return self._renderers[size].draw(self.data, camera)
 
@@ -149,6 +152,9 @@ class MujocoEngine(PhysicsEngine):
             body = self._bodies[name]
             self.model.body_mass[body] = mass[body] * physics.mass
             self.model.body_inertia[body] = inertia[body] * physics.mass
+        if physics.mass != self._mass:
+            self._mass = physics.mass
+            mujoco.mj_setConst(self.model, self.data)  # contacts are as stiff as the weights that it derives from masses
         lights = (self.model.vis.headlight.ambient, self.model.vis.headlight.diffuse, self.model.light_diffuse)
         for light, nominal in zip(lights, self._nominal_light):
             light[:] = np.clip(nominal * physics.light, 0.0, 1.0)
@@ -203,6 +209,16 @@ def _add_table_and_light(spec: Any, scene: Scene) -> None:
         type=mujoco.mjtGeom.mjGEOM_BOX,
         size=(*scene.table_half_size, 0.02),
         rgba=(0.62, 0.53, 0.42, 1.0),
+        contype=0,
+        conaffinity=0,
+    )
+    # What touches it touches a plane: on a box a cylinder has one contact point, wobbles about it and sinks in.
+    table.add_geom(
+        name="table_top",
+        type=mujoco.mjtGeom.mjGEOM_PLANE,
+        pos=(0.0, 0.0, 0.02),
+        size=(*scene.table_half_size, 0.02),
+        group=_COLLISION_GROUP,
         friction=(TABLE_FRICTION, 0.005, 0.0001),
         priority=1,
         contype=_SCENE_BIT,

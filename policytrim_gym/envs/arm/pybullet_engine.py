@@ -76,7 +76,9 @@ class PybulletEngine(PhysicsEngine):
 
     def follow(self, reference: Reference) -> None:
         world = self.client
-        for positions, velocities in zip(reference.positions[:, self._columns].tolist(), reference.velocities[:, self._columns].tolist()):
+        # A motor compares the target with where the joint is before the step.
+        before = reference.positions - self.dt_s * reference.velocities
+        for positions, velocities in zip(before[:, self._columns].tolist(), reference.velocities[:, self._columns].tolist()):
             pybullet.setJointMotorControlArray(self.arm, self.joints, targetPositions=positions, targetVelocities=velocities, **self.motors)
             pybullet.stepSimulation(world)
 

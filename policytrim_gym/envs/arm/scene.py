@@ -19,6 +19,12 @@ class Pose(NamedTuple):
     position: NDArray[np.float64]
     quaternion: NDArray[np.float64]
 
+    @property
+    def yaw(self) -> float:
+        """Its turn about the vertical [rad]."""
+        w, x, y, z = self.quaternion
+        return float(np.arctan2(2 * (w * z + x * y), 1 - 2 * (y * y + z * z)))
+
 
 @dataclass(frozen=True)
 class Body:
