@@ -88,7 +88,9 @@ class MujocoEngine(PhysicsEngine):
     def follow(self, reference: Reference) -> None:
         # A controller compares the target with where the joint is before the step.
         lead = self._feed_forward - self.dt_s
-        commands = reference.positions[:, self._columns] + lead * reference.velocities[:, self._columns]
+        velocities = reference.velocities[:, self._columns]
+        acceleration = (velocities[-1] - velocities[0]) / ((len(velocities) - 1) * self.dt_s)  # constant within a control step
+        commands = reference.positions[:, self._columns] + lead * velocities + acceleration / BANDWIDTH**2
         model, data, control, step = self.model, self.data, self.data.ctrl, mujoco.mj_step
         for command in commands:
             control[:] = command
