@@ -28,7 +28,7 @@ def arm_config(engine: str, seed: int) -> ExperimentConfig:
         env=ARM,
         env_kwargs={"task": ["push", "pick-place"], "engine": engine},
         transfer_env_kwargs={"engine": OTHER_ENGINE[engine]},
-        clone=CloneConfig(demonstrator="slow-uneven", demos_per_task=80, chunk_size=32, execute_horizon=8, gradient_steps=6000),
+        clone=CloneConfig(demonstrator="slow-uneven", demos_per_task=200, chunk_size=32, execute_horizon=8, gradient_steps=6000),
         trim=TrimConfig(stage1_fraction=0.12, validation_states=60, num_validations=6),
         total_timesteps=700_000,
         horizons=(8, 16, 32),
