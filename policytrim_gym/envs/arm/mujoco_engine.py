@@ -168,6 +168,8 @@ def _prepare_robot(spec: Any, robot: RobotModel) -> None:
     spec.option.timestep = MujocoEngine.dt_s
     spec.option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
     spec.option.cone = mujoco.mjtCone.mjCONE_ELLIPTIC
+    # Several contacts between convex bodies: with one alone a puck on the table sinks in and turns.
+    spec.option.enableflags |= int(mujoco.mjtEnableBit.mjENBL_MULTICCD)
     spec.option.impratio = 10.0  # a held object does not creep out of the fingers
     efforts = [*limits.effort[:-1], *[limits.effort[-1]] * len(config.gripper.joints)]
     for name, effort in zip([*config.joints, *config.gripper.joints], efforts):
