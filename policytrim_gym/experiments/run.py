@@ -106,10 +106,10 @@ class Experiment:
         stock = next(arm for arm in arms if arm.name == arm_name(base.spec.horizon))
         selection = best_untrained_pair(arms, stock)
         chosen = next(arm for arm in arms if arm.name == selection.name)
+        steps = {arm.name: "no" if arm.steps_mean_success is None else f"{arm.steps_mean_success:.0f}" for arm in (chosen, stock)}
         self._say(
             f"strongest untrained setting on validation states: {selection.name} "
-            f"(success {chosen.success_rate:.1%}, {chosen.steps_mean_success:.0f} steps; stock {stock.success_rate:.1%}, "
-            f"{stock.steps_mean_success:.0f} steps)"
+            f"(success {chosen.success_rate:.1%}, {steps[chosen.name]} steps; stock {stock.success_rate:.1%}, {steps[stock.name]} steps)"
         )
         return selection, max(stock.success_rate, chosen.success_rate)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from policytrim_gym.envs.arm.scene import TABLE_FRICTION
 from policytrim_gym.envs.arm.tasks import OBJECT
 from policytrim_gym.envs.pacer import Pacer
 from policytrim_gym.errors import InvalidConfig
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 DEMONSTRATORS = ("full-speed", "slow-uneven", "saturated")
 
-SPEED = {"full-speed": 0.25, "slow-uneven": 0.25, "saturated": 0.6}
+SPEED = {"full-speed": 0.25, "slow-uneven": 0.25, "saturated": 0.5}
 """Of the tool [m/s]; about what a person who steers an arm dares at most, and what this arm can do at best."""
 
 TURN_SPEED = {"full-speed": 1.5, "slow-uneven": 1.5, "saturated": 3.0}  # [rad/s]
@@ -27,11 +28,13 @@ NEAR = 0.008
 
 HOVER = 0.10  # height above an object or goal [m]
 FORK_OPENING = 0.45  # the puck lies in the gap between the finger tips
-FORK_HEIGHT = 0.022
+FORK_HEIGHT = 0.028
 FORK_REACH = 0.034  # from the middle of the fingers to that of a puck which touches both [m]
 APPROACH = 0.045  # how far behind the puck the fingers come down beyond that [m]
 LOST = 0.03  # a puck that far beside the fork, or a cube that far from the hand, is lost [m]
 GRASP_STEPS = 8
+PUCK_BRAKING = 0.5 * TABLE_FRICTION * 9.81
+"""Half of what friction does to a puck that slides on [m/s^2]."""
 
 
 class Waypoint(NamedTuple):
@@ -41,6 +44,7 @@ class Waypoint(NamedTuple):
     yaw: float  # about the vertical, 0 as in the home pose [rad]
     opening: float
     hold_steps: int = 0  # stay there so long once arrived, as a grasp needs
+    braking: float = np.inf  # what the tool pushes must stop with it [m/s^2]
 
 
 class ArmExpert:
@@ -90,10 +94,9 @@ class ArmExpert:
         env = self._env
         goal = ToolPose(waypoint.position, _about_vertical(waypoint.yaw) @ self._home_rotation)
         difference = goal.difference(start)
-        shares = [
-            pace * speed * env.control_dt_s / max(float(np.linalg.norm(way)), 1e-9)
-            for way, speed in ((difference[:3], SPEED[self._demonstrator]), (difference[3:], TURN_SPEED[self._demonstrator]))
-        ]
+        way, turn = (max(float(np.linalg.norm(part)), 1e-9) for part in (difference[:3], difference[3:]))
+        speed = min(SPEED[self._demonstrator], float(np.sqrt(2.0 * waypoint.braking * way)))
+        shares = [pace * env.control_dt_s * rate for rate in (speed / way, TURN_SPEED[self._demonstrator] / turn)]
         share = min(1.0, *shares)  # translation and rotation end together
         return start.moved(share * difference[:3], share * difference[3:])
 
@@ -126,7 +129,7 @@ class ArmExpert:
             for height in (HOVER, FORK_HEIGHT):
                 yield from self._go(Waypoint(_at_height(behind, height), yaw, FORK_OPENING))
             while not self._beside_fork(along):
-                yield Waypoint(_at_height(self._goal() - FORK_REACH * along, FORK_HEIGHT), yaw, FORK_OPENING)
+                yield Waypoint(_at_height(self._goal() - FORK_REACH * along, FORK_HEIGHT), yaw, FORK_OPENING, braking=PUCK_BRAKING)
             yield from self._lift(yaw, FORK_OPENING)
 
     def _plan_pick_place(self) -> Iterator[Waypoint]:
