@@ -22,6 +22,9 @@ ARMATURE = 0.1
 BANDWIDTH = 80.0
 """Of the joint controllers, critically damped [rad/s]."""
 
+FEED_FORWARD_S = 2.0 / BANDWIDTH
+"""Damping over stiffness of such a controller: how far ahead its target must be not to be slowed down."""
+
 _SHAPES = {"box": mujoco.mjtGeom.mjGEOM_BOX, "cylinder": mujoco.mjtGeom.mjGEOM_CYLINDER, "sphere": mujoco.mjtGeom.mjGEOM_SPHERE}
 _SKY = (0.93, 0.94, 0.96)
 _ROBOT_BIT, _SCENE_BIT = 1, 2
@@ -56,8 +59,10 @@ class MujocoEngine(PhysicsEngine):
         joints = [self.model.joint(name) for name in names]
         self._position_index = np.array([joint.qposadr[0] for joint in joints])
         self._velocity_index = np.array([joint.dofadr[0] for joint in joints])
-        self._feed_forward = self._tune(names)
+        self._tune(names)
         self._columns = np.array([*range(robot.dof), *[robot.dof] * len(config.gripper.joints)])  # each finger gets the gripper's command
+        self._join = np.eye(robot.dof + 1)[:, self._columns]  # averages the fingers
+        self._join /= self._join.sum(axis=1, keepdims=True)
         self._tool = self.model.body(config.tool_link).id
         self._bodies = {body.name: self.model.body(body.name).id for body in scene.bodies}
         self._free_positions = {
@@ -87,18 +92,18 @@ class MujocoEngine(PhysicsEngine):
 
     def follow(self, reference: Reference) -> None:
         # A controller compares the target with where the joint is before the step.
-        lead = self._feed_forward - self.dt_s
-        velocities = reference.velocities[:, self._columns]
-        acceleration = (velocities[-1] - velocities[0]) / ((len(velocities) - 1) * self.dt_s)  # constant within a control step
-        commands = reference.positions[:, self._columns] + lead * velocities + acceleration / BANDWIDTH**2
+        lead = FEED_FORWARD_S - self.dt_s
+        positions, velocities = reference
+        acceleration = (velocities[-1] - velocities[0]) / (max(len(velocities) - 1, 1) * self.dt_s)  # constant within a control step
+        commands = positions + lead * velocities + acceleration / BANDWIDTH**2
         model, data, control, step = self.model, self.data, self.data.ctrl, mujoco.mj_step
-        for command in commands:
+        for command in commands[:, self._columns]:
             control[:] = command
             step(model, data)
         mujoco.mj_kinematics(model, data)  # mj_step leaves poses of the step before it
 
     def joint_state(self) -> JointState:
-        return JointState(self._joined(self.data.qpos[self._position_index]), self._joined(self.data.qvel[self._velocity_index]))
+        return JointState(self._join @ self.data.qpos[self._position_index], self._join @ self.data.qvel[self._velocity_index])
 
     def tool_pose(self) -> Pose:
         return Pose(self.data.xpos[self._tool].copy(), self.data.xquat[self._tool].copy())
@@ -125,13 +130,8 @@ class MujocoEngine(PhysicsEngine):
             renderer.close()
         self._renderers.clear()
 
-    def _joined(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Returns the arm's numbers and the mean of the fingers', (dof + 1,)."""
-        dof = self._robot.dof
-        return np.append(values[:dof], values[dof:].mean())
-
-    def _tune(self, names: list[str]) -> NDArray[np.float64]:
-        """Sets each controller's gains from the inertia that its joint moves at home, and returns kv / kp of the feed-forward."""
+    def _tune(self, names: list[str]) -> None:
+        """Sets each controller's gains from the inertia that its joint moves at home."""
         mujoco.mj_resetData(self.model, self.data)
         dof = self._robot.dof
         self.data.qpos[self._position_index[:dof]] = self._robot.home
@@ -139,12 +139,12 @@ class MujocoEngine(PhysicsEngine):
         full = np.zeros((self.model.nv, self.model.nv))
         mujoco.mj_fullM(self.model, full, self.data.qM)
         inertia = full.diagonal()[self._velocity_index]
-        stiffness, damping = inertia * BANDWIDTH**2, 2.0 * inertia * BANDWIDTH
+        stiffness = inertia * BANDWIDTH**2
+        damping = stiffness * FEED_FORWARD_S
         for index, name in enumerate(names):
             actuator = self.model.actuator(name)
             actuator.gainprm[0] = stiffness[index]
             actuator.biasprm[1:3] = -stiffness[index], -damping[index]
-        return damping / stiffness
 
     def _vary(self, physics: Physics) -> None:
         friction, mass, inertia = self._nominal
