@@ -194,11 +194,11 @@ class ArmEnv(gym.Env[dict[str, Any], NDArray[np.float32]]):
 
     def outcome(self) -> Outcome:
         """Returns what decides about success, measured now."""
-        engine, opening = self.engine, float(self.robot.opening(self.engine.joint_state().positions[-1]))
         assert self._layout is not None
+        engine = self.engine
         goal = self._layout.poses[self._layout.goal].position
-        moved = engine.body_pose(OBJECT).position if self.task.has_object else None
-        speed = engine.body_speed(OBJECT) if self.task.has_object else 0.0
+        opening = float(self.robot.opening(engine.joint_state().positions[-1]))
+        moved, speed = (engine.body_pose(OBJECT).position, engine.body_speed(OBJECT)) if self.task.has_object else (None, 0.0)
         return Outcome(engine.tool_pose().position, opening, goal, moved, speed)
 
     def render(self) -> Any:
