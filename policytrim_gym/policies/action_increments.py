@@ -17,9 +17,9 @@ class ActionIncrements:
         a_k = state[o] + sum_{i <= k} scale d_i    on a dimension that continues the number state[o], its origin
         a_k = scale d_k                            on a dimension without an origin
 
-    With the last commanded target as origin, a new chunk goes on where the commands stand, wherever the network errs: it can move too
-    far, but never jump back. Unlike an environment's "delta" actions, which each add to where the robot then is, these are summed here,
-    so that the actions are targets and a late or lost one does no lasting harm.
+    The origin is where the robot was when it was asked, so that the network learns motion and not places. Unlike an environment's "delta"
+    actions, which each add to where the robot then is, these are summed here: the actions are targets, and a late or lost one does no
+    lasting harm.
 
     Args:
         origins: for each dimension the index of its origin in the state, or None, (action_dim,).

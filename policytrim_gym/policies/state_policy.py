@@ -42,7 +42,7 @@ class StatePolicyConfig:
         execute_horizon: stock or proven horizon.
         action_kinds: "delta" or "position" for each dimension.
         action_origins: for each dimension the index in `observation["state"]` of the number that the action continues, such as the
-            last commanded joint target, or None: see `ActionIncrements`. None is no origin at all.
+            measured joint position, or None: see `ActionIncrements`. None is no origin at all.
         control_dt_s: seconds between two actions, or None.
         hidden_size, num_layers: of the MLP.
         instruction_size: of the instruction's embedding.
