@@ -12,7 +12,20 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "policytrim_gym"
-HEAVY = ("torch", "stable_baselines3", "transformers", "rclpy", "mujoco", "metaworld", "matplotlib", "scipy", "yaml")
+HEAVY = (
+    "torch",
+    "stable_baselines3",
+    "transformers",
+    "rclpy",
+    "mujoco",
+    "metaworld",
+    "matplotlib",
+    "scipy",
+    "yaml",
+    "pybullet",
+    "pinocchio",
+    "pink",
+)
 ROS = (
     "rclpy",
     "policytrim_ros",
