@@ -148,7 +148,8 @@ def test_a_clone_on_targets_walks_on_from_the_last_one() -> None:
         np.testing.assert_allclose(actions[:, 0], sign / 11 * np.arange(1, 5), atol=0.03)
 
 
-def test_a_clone_on_targets_is_the_clone_on_the_deltas_that_they_sum() -> None:
+def test_a_clone_on_targets_is_the_clone_on_the_deltas_that_they_sum_but_for_the_loss_on_sums(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(state_policy, "TARGET_LOSS", 0.0)
     targets = target_demonstrations()
     deltas = [demo._replace(actions=demo.actions - demo.states[:, :1]) for demo in targets.demonstrations]
     config = CloneConfig(**{**vars(CONFIG), "gradient_steps": 20})

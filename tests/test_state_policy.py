@@ -213,6 +213,8 @@ def test_imitation_of_targets_is_measured_in_normalised_increments(monkeypatch: 
     policy, generator = target_policy(), torch.Generator().manual_seed(0)
     observations, targets = [small_observation(index) for index in range(3)], chunks(target_policy(), [0, 1, 2])
     assert float(policy.imitation_loss(observations, targets, generator).detach()) == pytest.approx(0, abs=1e-5)
-    # Targets that all lie one unit ahead differ by one first increment in a chunk of 6 x 3 numbers.
+    # Targets that all lie one unit ahead differ by one first increment in a chunk of 6 x 3 numbers, and by one in each of the sums of one
+    # of the two continued dimensions.
     ahead = targets + np.float32([0.05, 0.0, 0.0])
-    assert float(policy.imitation_loss(observations, ahead, generator).detach()) == pytest.approx(1 / 18, abs=1e-5)
+    in_sums = state_policy.TARGET_LOSS * sum(step**-0.5 for step in range(1, 7)) / 12
+    assert float(policy.imitation_loss(observations, ahead, generator).detach()) == pytest.approx(1 / 18 + in_sums, abs=1e-5)

