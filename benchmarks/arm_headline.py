@@ -14,9 +14,8 @@ from functools import partial
 from seeds import make_parser, run_seeds
 
 from policytrim_gym.evaluation.report.verdict import Target
-from policytrim_gym.experiments.config import ARM, ExperimentConfig
+from policytrim_gym.experiments.config import ARM, ExperimentConfig, arm_trim_config
 from policytrim_gym.training.clone import CloneConfig
-from policytrim_gym.training.trim_config import TrimConfig
 
 OTHER_ENGINE = {"mujoco": "pybullet", "pybullet": "mujoco"}
 TARGETS = (Target("stock", "replans", 5.0), Target("stock", "steps", 1.4))
@@ -28,9 +27,9 @@ def arm_config(engine: str, seed: int) -> ExperimentConfig:
         env=ARM,
         env_kwargs={"task": ["push", "pick-place"], "engine": engine},
         transfer_env_kwargs={"engine": OTHER_ENGINE[engine]},
-        clone=CloneConfig(demonstrator="slow-uneven", demos_per_task=200, chunk_size=32, execute_horizon=8, gradient_steps=6000),
-        trim=TrimConfig(stage1_fraction=0.12, validation_states=60, num_validations=6),
-        total_timesteps=700_000,
+        clone=CloneConfig(demonstrator="slow-uneven", demos_per_task=500, chunk_size=32, execute_horizon=8, gradient_steps=8000),
+        trim=arm_trim_config(),
+        total_timesteps=1_200_000,
         horizons=(8, 16, 32),
         playback_rates=(1.0, 1.5, 2.0, 3.0),
         delays=(1, 3),
