@@ -69,8 +69,9 @@ def test_clone_refuses_what_it_does_not_know_in_one_line(tmp_path, capsys, argum
 @pytest.fixture
 def cloned(tmp_path):
     """A folder with what `clone` leaves, but for its weights."""
-    settings = to_mapping(CloneConfig())
-    facts = CheckpointFacts(8, "PolicyTrim/MetaWorld-v0", {"tasks": ["reach-v3"]}, {"demonstrator": "slow-uneven", "tasks": {}}, settings)
+    settings = to_mapping(CloneConfig().for_tasks(1))
+    demonstrations = {"demonstrator": "slow-uneven", "tasks": {"reach-v3": {"kept": 240, "failed": 0, "steps_mean": 60.0}}}
+    facts = CheckpointFacts(8, "PolicyTrim/MetaWorld-v0", {"tasks": ["reach-v3"]}, demonstrations, settings)
     facts.save(tmp_path)
     (tmp_path / "model.safetensors").touch()
     return tmp_path
@@ -79,7 +80,7 @@ def cloned(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["--demos", "3"], "demos_per_task=40, now it is 3"),
+        (["--demos", "3"], "demos_per_task=240, now it is 3"),
         (["--env-kwargs", "tasks=push-v3"], "env_kwargs.tasks=['reach-v3'], now it is ['push-v3']"),
         (["--env", "Pendulum-v1"], "env='PolicyTrim/MetaWorld-v0', now it is 'Pendulum-v1'"),
     ],

@@ -11,7 +11,7 @@ from policytrim_gym.rollouts.episode import EpisodeRequest
 from policytrim_gym.training.stages import group_requests, stage1_advantages, stage1_windows, stage2_advantages
 from policytrim_gym.training.trim_config import TrimConfig
 
-CONFIG = TrimConfig(group_size=8, lam=0.2, sigma_floor_fraction=5.0 / 100.0)
+CONFIG = TrimConfig(group_size=8, lam=0.2, sigma_floor_fraction=5.0 / 100.0, groups_per_task=1)
 
 
 def rollout(success: bool, steps: int, horizon: int = 15, task: str = "push") -> Rollout:
@@ -65,6 +65,13 @@ def test_without_initial_states_a_group_shares_its_seed() -> None:
     requests = group_requests((None,), None, (4,), {None: 10}, CONFIG, key=(0, 2, 7))
     assert len({request.seed for request in requests}) == 1
     assert {request.initial_state for request in requests} == {None}
+
+
+@pytest.mark.parametrize(("num_tasks", "expected"), [(1, 4), (2, 2), (3, 2), (4, 1), (6, 1)])
+def test_few_tasks_get_more_groups_each(num_tasks: int, expected: int) -> None:
+    tasks = tuple(f"task {index}" for index in range(num_tasks))
+    requests = group_requests(tasks, 1000, (8,), dict.fromkeys(tasks, 100), TrimConfig(), key=(0, 2, 7))
+    assert len({request.group for request in requests}) == expected * num_tasks
 
 
 def test_the_draw_depends_on_the_key_alone() -> None:

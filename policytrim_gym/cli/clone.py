@@ -19,7 +19,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     shared.add_out(parser)
     shared.add_env(parser)
     parser.add_argument("--demonstrator", choices=("slow-uneven", "full-speed"), default=None, help="how the expert moves")
-    parser.add_argument("--demos", metavar="N", type=shared.number(int, 1), default=None, help="successful demonstrations of each task")
+    parser.add_argument(
+        "--demos",
+        metavar="N",
+        type=shared.number(int, 1),
+        default=None,
+        help="successful demonstrations of each task (default: 240 in all, at least 40)",
+    )
     parser.add_argument("--seed", metavar="N", type=shared.number(int, 0), default=None, help="of demonstrations, weights and batches")
     parser.add_argument("--workers", metavar="N", type=shared.number(int, 1), default=2, help="processes that demonstrate")
     shared.add_config(parser)
@@ -65,6 +71,7 @@ def same_clone(folder: Path, facts: CheckpointFacts | None, env: str, env_kwargs
 
     if facts is None or facts.demonstrations is None or facts.evidence is not None:
         raise InvalidConfig(f"{folder} holds a checkpoint that is no clone; choose another --out")
+    config = config.for_tasks(len(facts.demonstrations["tasks"]))
     difference = first_difference(
         {"env": facts.env, "env_kwargs": comparable_kwargs(facts.env_kwargs), **(facts.settings or {})},
         {"env": env, "env_kwargs": comparable_kwargs(env_kwargs), **to_mapping(config)},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import gymnasium as gym
@@ -25,6 +25,9 @@ from policytrim_gym.run_folder import check_writable
 from policytrim_gym.training.action_scale import motion_scale
 from policytrim_gym.training.demonstrations import DemonstrationSet, record_demonstrations
 from policytrim_gym.training.imitation import chunk_targets, imitate
+from policytrim_gym.training.state_counts import spread_over_tasks
+
+ALL_DEMOS, LEAST_DEMOS = 240, 40
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,7 @@ class CloneConfig:
 
     Args:
         demonstrator: how the scripted expert moves: "slow-uneven" or "full-speed".
-        demos_per_task: successful demonstrations of each task.
+        demos_per_task: successful demonstrations of each task; None shares 240 out among the tasks, with at least 40 for each.
         chunk_size: H, actions of one prediction.
         execute_horizon: stock horizon, written into the checkpoint.
         hidden_size, num_layers: of the MLP.
@@ -44,7 +47,7 @@ class CloneConfig:
     """
 
     demonstrator: str = "slow-uneven"
-    demos_per_task: int = 40
+    demos_per_task: int | None = None
     chunk_size: int = 32
     execute_horizon: int = 8
     hidden_size: int = 512
@@ -55,12 +58,18 @@ class CloneConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("demos_per_task", "chunk_size", "execute_horizon", "hidden_size", "num_layers", "gradient_steps", "batch_size"):
+        if self.demos_per_task is not None and self.demos_per_task < 1:
+            raise InvalidConfig(f"demos_per_task must be at least 1, got {self.demos_per_task}")
+        for name in ("chunk_size", "execute_horizon", "hidden_size", "num_layers", "gradient_steps", "batch_size"):
             if getattr(self, name) < 1:
                 raise InvalidConfig(f"{name} must be at least 1, got {getattr(self, name)}")
         if not self.learning_rate > 0:
             raise InvalidConfig(f"learning_rate must be above 0, got {self.learning_rate}")
         check_horizon(self.execute_horizon, self.chunk_size)  # before minutes of demonstrations
+
+    def for_tasks(self, num_tasks: int) -> CloneConfig:
+        """Returns the configuration with what it leaves open settled for so many tasks."""
+        return replace(self, demos_per_task=spread_over_tasks(self.demos_per_task, ALL_DEMOS, num_tasks, LEAST_DEMOS))
 
 
 def clone_into(folder: str | os.PathLike[str], factory: EnvFactory, config: CloneConfig, num_workers: int = 2) -> CheckpointFacts:
@@ -85,6 +94,8 @@ def clone_into(folder: str | os.PathLike[str], factory: EnvFactory, config: Clon
     tasks = tuple(getattr(probe.unwrapped, "tasks", ()))
     actions = _action_facts(probe)
     probe.close()
+    config = config.for_tasks(len(tasks))
+    assert config.demos_per_task is not None
     check_writable(folder)
     write_line(f"cloning {factory.name}, {', '.join(tasks) or 'no task'}, from the {config.demonstrator} expert")
     with ProgressBar(len(tasks), "task", "demonstrations") as bar:

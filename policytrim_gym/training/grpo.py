@@ -282,7 +282,7 @@ class TrimGRPO:
         if self._evaluator.has_initial_states:
             check_num_states("validation_states", self.config.validation_states, "validation")
             if self.config.warm_start is not None:
-                check_num_states("warm_start.states_per_task", self.config.warm_start.states_per_task, "train")
+                check_num_states("warm_start.states_per_task", self.config.warm_start.num_states(self._evaluator), "train")
 
     def _first_stage(self) -> str:
         return "stage1" if self.config.stage1_fraction > 0 else "horizon"

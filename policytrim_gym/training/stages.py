@@ -12,6 +12,7 @@ from policytrim_gym.chunk import check_horizon
 from policytrim_gym.rewards import stage1_returns, stage2_returns
 from policytrim_gym.rollouts.collector import Rollout
 from policytrim_gym.rollouts.episode import EpisodeRequest
+from policytrim_gym.training.state_counts import spread_over_tasks
 from policytrim_gym.training.trim_config import TrimConfig
 
 
@@ -24,6 +25,10 @@ def stage1_windows(config: TrimConfig, stock_horizon: int, chunk_size: int) -> t
     if config.windows is not None:
         return tuple(check_horizon(window, chunk_size, "windows") for window in config.windows)
     return tuple(sorted({stock_horizon, (stock_horizon + chunk_size) // 2, chunk_size}))
+
+
+LEAST_GROUPS = 4
+"""In an iteration: the gradient of fewer is mostly noise."""
 
 
 def group_requests(
@@ -48,7 +53,8 @@ def group_requests(
     """
     random = np.random.default_rng(np.random.SeedSequence(list(key)))
     requests = []
-    for group, task in enumerate(task for task in tasks for _ in range(config.groups_per_task)):
+    groups_per_task = spread_over_tasks(config.groups_per_task, LEAST_GROUPS, len(tasks), 1)
+    for group, task in enumerate(task for task in tasks for _ in range(groups_per_task)):
         state = int(random.integers(split_states)) if split_states is not None else None
         phase = int(random.integers(len(windows)))
         noise = random.integers(2**31, size=config.group_size)

@@ -16,7 +16,7 @@ class TrimConfig:
 
     Args:
         group_size: G, rollouts from one initial state that are compared with each other.
-        groups_per_task: groups of each task in every iteration, so that no task waits.
+        groups_per_task: groups of each task in every iteration, so that no task waits; None shares 4 out among the tasks, at least 1 each.
         windows: execute horizons of stage 1 [steps]; None: stock, chunk_size and the one half-way.
         stage1_fraction: part of the budget of physical steps that stage 1 gets; 0 leaves stage 1 out, 1 leaves stage 2 out.
         beta: weight of the horizon reward in stage 1.
@@ -53,7 +53,7 @@ class TrimConfig:
     """
 
     group_size: int = 8
-    groups_per_task: int = 1
+    groups_per_task: int | None = None
     windows: tuple[int, ...] | None = None
     stage1_fraction: float = 0.25
     beta: float = 1.0
@@ -89,7 +89,9 @@ class TrimConfig:
 
     def __post_init__(self) -> None:
         check_fields(self)
-        at_least_one = ("groups_per_task", "num_epochs", "num_minibatches", "validation_states", "num_validations")
+        if self.groups_per_task is not None:
+            self._require("groups_per_task", self.groups_per_task >= 1, "at least 1")
+        at_least_one = ("num_epochs", "num_minibatches", "validation_states", "num_validations")
         positive = (
             "learning_rate",
             "final_learning_rate",

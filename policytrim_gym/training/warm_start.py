@@ -21,6 +21,9 @@ from policytrim_gym.evaluation.playback import PlaybackController
 from policytrim_gym.policy import TrainableChunkPolicy
 from policytrim_gym.rollouts.collector import Rollout
 from policytrim_gym.training.imitation import chunk_targets, imitate
+from policytrim_gym.training.state_counts import spread_over_tasks
+
+ALL_STATES, LEAST_STATES = 360, 60
 
 
 @dataclass(frozen=True)
@@ -29,13 +32,13 @@ class WarmStartConfig:
 
     Args:
         playback_rates: the policy is rolled out at its stock horizon and each of these; without known action kinds only at 1.
-        states_per_task: training states of each task.
+        states_per_task: training states of each task; None shares 360 out among the tasks, with at least 60 for each.
         max_steps: time limit of a rollout [steps]; a success that needs longer teaches no speed.
         gradient_steps, batch_size, learning_rate: of the imitation.
     """
 
     playback_rates: tuple[float, ...] = (1.0, 1.5, 2.0, 3.0)
-    states_per_task: int = 60
+    states_per_task: int | None = None
     max_steps: int = 300
     gradient_steps: int = 2500
     batch_size: int = 256
@@ -45,9 +48,15 @@ class WarmStartConfig:
         check_fields(self)
         if not self.playback_rates or min(self.playback_rates) <= 0:
             raise InvalidConfig(f"playback_rates must be at least one number above 0, got {self.playback_rates}")
-        for name in ("states_per_task", "max_steps", "gradient_steps", "batch_size"):
+        if self.states_per_task is not None and self.states_per_task < 1:
+            raise InvalidConfig(f"states_per_task must be at least 1, got {self.states_per_task}")
+        for name in ("max_steps", "gradient_steps", "batch_size"):
             if getattr(self, name) < 1:
                 raise InvalidConfig(f"{name} must be at least 1, got {getattr(self, name)}")
+
+    def num_states(self, evaluator: Evaluator) -> int:
+        """Returns the training states of each of an evaluator's tasks."""
+        return spread_over_tasks(self.states_per_task, ALL_STATES, len(evaluator.tasks), LEAST_STATES)
 
 
 def warm_start(
@@ -79,7 +88,7 @@ def warm_start(
         if rollout.success and (key not in fastest or rollout.steps < fastest[key].steps):
             fastest[key] = rollout
     summary: dict[str, Any] = {
-        "num_states": config.states_per_task * len(evaluator.tasks),
+        "num_states": config.num_states(evaluator) * len(evaluator.tasks),
         "num_kept": len(fastest),
         "steps_mean": float(np.mean([rollout.steps for rollout in fastest.values()])) if fastest else None,
         "timesteps": timesteps,
@@ -94,7 +103,7 @@ def warm_start(
 
 def num_rollouts(policy: TrainableChunkPolicy, evaluator: Evaluator, config: WarmStartConfig) -> int:
     """Returns how many rollouts `warm_start` will ask for."""
-    return len(_rates(policy, config)) * config.states_per_task * len(evaluator.tasks)
+    return len(_rates(policy, config)) * config.num_states(evaluator) * len(evaluator.tasks)
 
 
 def _rates(policy: TrainableChunkPolicy, config: WarmStartConfig) -> tuple[float, ...]:
@@ -112,7 +121,7 @@ def _rollouts(
     for rate in _rates(policy, config):
         controller = PlaybackController(policy, rate, action_low=evaluator.action_low, action_high=evaluator.action_high)
         requests = evaluator.requests(
-            policy.spec.horizon, config.states_per_task, "train", seed=0, max_steps=config.max_steps, keep_trajectory=True
+            policy.spec.horizon, config.num_states(evaluator), "train", seed=0, max_steps=config.max_steps, keep_trajectory=True
         )
         rollouts += evaluator.collector.collect(requests, controller, on_episode)
     return rollouts
