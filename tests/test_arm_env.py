@@ -250,13 +250,10 @@ def test_wrong_reset_options_are_refused_and_leave_the_episode_alone(wrong: dict
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_a_missing_engine_names_the_extra(monkeypatch: pytest.MonkeyPatch, engine: str) -> None:
-    for name in [name for name in sys.modules if name.startswith("policytrim_gym.envs.arm.") and ("engine" in name or "urdf" in name)]:
-        if name.endswith((f"{engine}_engine", "mujoco_urdf")):
-            monkeypatch.delitem(sys.modules, name)
+def test_a_missing_engine_is_found_out_before_the_first_reset_and_names_the_extra(monkeypatch: pytest.MonkeyPatch, engine: str) -> None:
     monkeypatch.setitem(sys.modules, engine, None)
     with pytest.raises(MissingExtra, match=rf'"{engine}".*policytrim\[arm\]'):
-        make(engine=engine).reset(**where())
+        make(engine=engine)
 
 
 @pytest.mark.parametrize("action", ACTIONS)

@@ -169,8 +169,7 @@ class ArmEnv(gym.Env[dict[str, Any], NDArray[np.float32]]):
         joints = self._joint_targets(self._command)
         self.engine.reset(joints, self._layout.poses, physics)
         if self._limiter is None:
-            instants = np.arange(1, round(CONTROL_DT_S / self.engine.dt_s) + 1) * self.engine.dt_s
-            self._limiter = MotionLimiter(self.robot.limits, CONTROL_DT_S, instants)
+            self._limiter = MotionLimiter(self.robot.limits, CONTROL_DT_S, self.engine.instants_s(CONTROL_DT_S))
         self._limiter.reset(joints)
         self._pending = deque([self._command] * delay)
         self._joint_path = [joints[:-1]]

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from policytrim_gym.envs.arm.scene import Physics, Pose
 from policytrim_gym.robot.motion_limiter import Reference
+from policytrim_gym.robot.robot_model import RobotModel
 
 
 class JointState(NamedTuple):
@@ -24,11 +25,28 @@ class PhysicsEngine(ABC):
     """One arm on a table with the bodies of a scene.
 
     The environment resets it, has it follow references and reads what came of them; it decides nothing itself. Each engine runs at its
-    own step: `num_substeps` of them make a control step.
+    own step, of which a whole number makes a control step. Each finger has a motor and gets the gripper's command; the gripper is
+    where its fingers are on average.
+
+    Args:
+        robot: the arm.
     """
 
     name: ClassVar[str]
     dt_s: ClassVar[float]  # physics step
+
+    def __init__(self, robot: RobotModel) -> None:
+        fingers = robot.config.gripper.joints
+        self._motors = (*robot.config.joints, *fingers)
+        self._columns = np.array([*range(robot.dof), *[robot.dof] * len(fingers)])  # of a command (dof + 1,) what each motor gets
+        self._efforts = robot.limits.effort[self._columns]
+        shares = np.eye(robot.dof + 1)[:, self._columns]
+        self._average = shares / shares.sum(axis=1, keepdims=True)
+
+    def instants_s(self, control_dt_s: float) -> NDArray[np.float64]:
+        """Returns the ends of the physics steps within a control step [s]."""
+        num_steps = round(control_dt_s / self.dt_s)
+        return np.arange(1, num_steps + 1, dtype=np.float64) * self.dt_s
 
     @abstractmethod
     def reset(self, joints: NDArray[np.float64], poses: Mapping[str, Pose], physics: Physics) -> None:

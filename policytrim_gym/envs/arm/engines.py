@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 from policytrim_gym.envs.arm.engine import PhysicsEngine
 from policytrim_gym.envs.arm.scene import Scene
 from policytrim_gym.errors import InvalidSpec, MissingExtra
 from policytrim_gym.robot.robot_model import RobotModel
 
 ENGINES = ("mujoco", "pybullet")
+"""Names of the engines and of the packages that they need."""
 
 
 def check_engine(name: str) -> str:
@@ -15,9 +18,12 @@ def check_engine(name: str) -> str:
 
     Raises:
         InvalidSpec: there is none of that name.
+        MissingExtra: it is not installed.
     """
     if name not in ENGINES:
         raise InvalidSpec(f"engine must be one of {ENGINES}, got {name!r}")
+    if find_spec(name) is None:
+        raise MissingExtra(f'engine "{name}" is not installed: pip install "policytrim[arm]"')
     return name
 
 
@@ -25,17 +31,12 @@ def make_engine(name: str, robot: RobotModel, scene: Scene) -> PhysicsEngine:
     """Returns a new engine with the arm and the scene in it.
 
     Raises:
-        InvalidSpec: there is none of that name.
-        MissingExtra: it is not installed.
+        InvalidSpec, MissingExtra: as `check_engine`.
     """
-    check_engine(name)
-    try:
-        if name == "mujoco":
-            from policytrim_gym.envs.arm.mujoco_engine import MujocoEngine
+    if check_engine(name) == "mujoco":
+        from policytrim_gym.envs.arm.mujoco_engine import MujocoEngine
 
-            return MujocoEngine(robot, scene)
-        from policytrim_gym.envs.arm.pybullet_engine import PybulletEngine
+        return MujocoEngine(robot, scene)
+    from policytrim_gym.envs.arm.pybullet_engine import PybulletEngine
 
-        return PybulletEngine(robot, scene)
-    except ModuleNotFoundError as error:
-        raise MissingExtra(f'engine "{name}" is not installed ({error}): pip install "policytrim[arm]"') from error
+    return PybulletEngine(robot, scene)

@@ -11,7 +11,16 @@ from numpy.typing import NDArray
 
 from policytrim_gym.envs.arm.engine import JointState, PhysicsEngine
 from policytrim_gym.envs.arm.mujoco_urdf import read_urdf
-from policytrim_gym.envs.arm.scene import FINGER_FRICTION, TABLE_FRICTION, Body, Physics, Pose, Scene
+from policytrim_gym.envs.arm.scene import (
+    FINGER_FRICTION,
+    TABLE_COLOUR,
+    TABLE_FRICTION,
+    TABLE_HALF_THICKNESS,
+    Body,
+    Physics,
+    Pose,
+    Scene,
+)
 from policytrim_gym.envs.mujoco_renderer import MujocoRenderer
 from policytrim_gym.robot.motion_limiter import Reference
 from policytrim_gym.robot.robot_model import RobotModel
@@ -39,31 +48,35 @@ class MujocoEngine(PhysicsEngine):
     Args:
         robot: the arm.
         scene: table, bodies and cameras.
+
+    >>> from policytrim_gym.robot.robot_model import load_robot
+    >>> robot = load_robot("policytrim_arm")
+    >>> engine = MujocoEngine(robot, Scene(bodies=(), cameras=()))
+    >>> engine.reset(np.append(robot.home, 0.04), {}, Physics())
+    >>> engine.joint_state().positions.round(4)
+    array([0.    , 0.    , 1.7   , 0.    , 1.4416, 0.    , 0.04  ])
     """
 
     name = "mujoco"
     dt_s = 0.0025
 
     def __init__(self, robot: RobotModel, scene: Scene) -> None:
-        self._robot, self._scene = robot, scene
+        super().__init__(robot)
         spec = read_urdf(robot.urdf_file)
+        _prepare_robot(spec, robot)
+        _add_motors(spec, dict(zip(self._motors, self._efforts)))
+        _set_physics(spec)
         _add_table_and_light(spec, scene)
         for body in scene.bodies:
             _add_body(spec, body)
         _add_cameras(spec, scene, robot)
-        _prepare_robot(spec, robot)
         self.model: Any = spec.compile()
         self.data: Any = mujoco.MjData(self.model)
-        config = robot.config
-        names = [*config.joints, *config.gripper.joints]
-        joints = [self.model.joint(name) for name in names]
+        joints = [self.model.joint(name) for name in self._motors]
         self._position_index = np.array([joint.qposadr[0] for joint in joints])
         self._velocity_index = np.array([joint.dofadr[0] for joint in joints])
-        self._tune(names)
-        self._columns = np.array([*range(robot.dof), *[robot.dof] * len(config.gripper.joints)])  # each finger gets the gripper's command
-        self._join = np.eye(robot.dof + 1)[:, self._columns]  # averages the fingers
-        self._join /= self._join.sum(axis=1, keepdims=True)
-        self._tool = self.model.body(config.tool_link).id
+        self._tune(robot.home)
+        self._tool = self.model.body(robot.config.tool_link).id
         self._bodies = {body.name: self.model.body(body.name).id for body in scene.bodies}
         self._free_positions = {
             body.name: int(self.model.joint(f"{body.name}_free").qposadr[0]) for body in scene.bodies if not body.is_marker
@@ -103,7 +116,7 @@ class MujocoEngine(PhysicsEngine):
         mujoco.mj_kinematics(model, data)  # mj_step leaves poses of the step before it
 
     def joint_state(self) -> JointState:
-        return JointState(self._join @ self.data.qpos[self._position_index], self._join @ self.data.qvel[self._velocity_index])
+        return JointState(self._average @ self.data.qpos[self._position_index], self._average @ self.data.qvel[self._velocity_index])
 
     def tool_pose(self) -> Pose:
         return Pose(self.data.xpos[self._tool].copy(), self.data.xquat[self._tool].copy())
@@ -130,18 +143,17 @@ class MujocoEngine(PhysicsEngine):
             renderer.close()
         self._renderers.clear()
 
-    def _tune(self, names: list[str]) -> None:
+    def _tune(self, home: NDArray[np.float64]) -> None:
         """Sets each controller's gains from the inertia that its joint moves at home."""
         mujoco.mj_resetData(self.model, self.data)
-        dof = self._robot.dof
-        self.data.qpos[self._position_index[:dof]] = self._robot.home
+        self.data.qpos[self._position_index[: len(home)]] = home
         mujoco.mj_forward(self.model, self.data)
         full = np.zeros((self.model.nv, self.model.nv))
         mujoco.mj_fullM(self.model, full, self.data.qM)
         inertia = full.diagonal()[self._velocity_index]
         stiffness = inertia * BANDWIDTH**2
         damping = stiffness * FEED_FORWARD_S
-        for index, name in enumerate(names):
+        for index, name in enumerate(self._motors):
             actuator = self.model.actuator(name)
             actuator.gainprm[0] = stiffness[index]
             actuator.biasprm[1:3] = -stiffness[index], -damping[index]
@@ -163,16 +175,22 @@ class MujocoEngine(PhysicsEngine):
 
 
 def _prepare_robot(spec: Any, robot: RobotModel) -> None:
-    """Adds motors, gravity compensation and the friction of the fingers; shapes for collision are not drawn."""
-    config, limits = robot.config, robot.limits
-    spec.option.timestep = MujocoEngine.dt_s
-    spec.option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
-    spec.option.cone = mujoco.mjtCone.mjCONE_ELLIPTIC
-    # Several contacts between convex bodies: with one alone a puck on the table sinks in and turns.
-    spec.option.enableflags |= int(mujoco.mjtEnableBit.mjENBL_MULTICCD)
-    spec.option.impratio = 10.0  # a held object does not creep out of the fingers
-    efforts = [*limits.effort[:-1], *[limits.effort[-1]] * len(config.gripper.joints)]
-    for name, effort in zip([*config.joints, *config.gripper.joints], efforts):
+    """Compensates the robot's gravity and gives its fingers their friction; shapes for collision are not drawn."""
+    finger_bodies = {spec.joint(name).parent.name for name in robot.config.gripper.joints}
+    for body in spec.bodies:
+        if body.name != "world":
+            body.gravcomp = 1.0
+    for geom in spec.geoms:
+        if geom.contype == 0 and geom.conaffinity == 0:
+            continue
+        geom.contype, geom.conaffinity, geom.group = _ROBOT_BIT, 0, _COLLISION_GROUP
+        if geom.parent.name in finger_bodies:
+            geom.friction[0], geom.condim, geom.priority = FINGER_FRICTION, 4, 2
+
+
+def _add_motors(spec: Any, efforts: Mapping[str, float]) -> None:
+    """Adds a motor to each joint, within its effort; the gains are set when the model is known."""
+    for name, effort in efforts.items():
         joint = spec.joint(name)
         joint.armature = ARMATURE
         joint.actgravcomp = True
@@ -180,39 +198,26 @@ def _prepare_robot(spec: Any, robot: RobotModel) -> None:
         joint.actfrcrange = (-effort, effort)
         actuator = spec.add_actuator(name=name, target=name, trntype=mujoco.mjtTrn.mjTRN_JOINT)
         actuator.gaintype, actuator.biastype = mujoco.mjtGain.mjGAIN_FIXED, mujoco.mjtBias.mjBIAS_AFFINE
-    finger_bodies = {_body_of(spec, name) for name in config.gripper.joints}
-    scene = {body.name for body in spec.bodies if body.mocap or body.name.startswith("table") or _is_free(body)}
-    for body in spec.bodies:
-        if body.name in scene or body.name == "world":
-            continue
-        body.gravcomp = 1.0
-    for geom in spec.geoms:
-        owner = geom.parent.name
-        if owner in scene:
-            continue
-        if geom.contype == 0 and geom.conaffinity == 0:
-            continue
-        geom.contype, geom.conaffinity, geom.group = _ROBOT_BIT, 0, _COLLISION_GROUP
-        if owner in finger_bodies:
-            geom.friction[0], geom.condim, geom.priority = FINGER_FRICTION, 4, 2
 
 
-def _body_of(spec: Any, joint: str) -> str:
-    return str(spec.joint(joint).parent.name)
-
-
-def _is_free(body: Any) -> bool:
-    return any(joint.type == mujoco.mjtJoint.mjJNT_FREE for joint in body.joints)
+def _set_physics(spec: Any) -> None:
+    spec.option.timestep = MujocoEngine.dt_s
+    spec.option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
+    spec.option.cone = mujoco.mjtCone.mjCONE_ELLIPTIC
+    # A finger touches a puck along a line, hence at two points; without this flag at one alone.
+    spec.option.enableflags |= int(mujoco.mjtEnableBit.mjENBL_MULTICCD)
+    spec.option.impratio = 10.0  # a held object does not creep out of the fingers
 
 
 def _add_table_and_light(spec: Any, scene: Scene) -> None:
     x, y = scene.table_centre
-    table = spec.worldbody.add_body(name="table", pos=(x, y, -0.02))
+    size = (*scene.table_half_size, TABLE_HALF_THICKNESS)
+    table = spec.worldbody.add_body(name="table", pos=(x, y, -TABLE_HALF_THICKNESS))
     table.add_geom(
         name="table",
         type=mujoco.mjtGeom.mjGEOM_BOX,
-        size=(*scene.table_half_size, 0.02),
-        rgba=(0.62, 0.53, 0.42, 1.0),
+        size=size,
+        rgba=(*TABLE_COLOUR, 1.0),
         contype=0,
         conaffinity=0,
     )
@@ -220,8 +225,8 @@ def _add_table_and_light(spec: Any, scene: Scene) -> None:
     table.add_geom(
         name="table_top",
         type=mujoco.mjtGeom.mjGEOM_PLANE,
-        pos=(0.0, 0.0, 0.02),
-        size=(*scene.table_half_size, 0.02),
+        pos=(0.0, 0.0, TABLE_HALF_THICKNESS),
+        size=size,
         group=_COLLISION_GROUP,
         friction=(TABLE_FRICTION, 0.005, 0.0001),
         priority=1,

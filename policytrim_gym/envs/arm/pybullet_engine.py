@@ -10,7 +10,17 @@ import pybullet
 from numpy.typing import NDArray
 
 from policytrim_gym.envs.arm.engine import JointState, PhysicsEngine
-from policytrim_gym.envs.arm.scene import FINGER_FRICTION, TABLE_FRICTION, Body, Camera, Physics, Pose, Scene
+from policytrim_gym.envs.arm.scene import (
+    FINGER_FRICTION,
+    TABLE_COLOUR,
+    TABLE_FRICTION,
+    TABLE_HALF_THICKNESS,
+    Body,
+    Camera,
+    Physics,
+    Pose,
+    Scene,
+)
 from policytrim_gym.robot.motion_limiter import Reference
 from policytrim_gym.robot.robot_model import RobotModel
 
@@ -19,7 +29,6 @@ POSITION_GAIN = 0.4
 
 _SPIN_FRICTION = 0.005  # as MuJoCo's default, so that a cube does not turn between two finger tips [m]
 _FAR = 10.0  # out of reach of everything [m]
-_WOOD = (0.62, 0.53, 0.42, 1.0)
 
 
 class PybulletEngine(PhysicsEngine):
@@ -30,13 +39,22 @@ class PybulletEngine(PhysicsEngine):
     Args:
         robot: the arm.
         scene: table, bodies and cameras.
+
+    >>> from policytrim_gym.robot.robot_model import load_robot
+    >>> robot = load_robot("policytrim_arm")
+    >>> engine = PybulletEngine(robot, Scene(bodies=(), cameras=()))
+    >>> engine.reset(np.append(robot.home, 0.04), {}, Physics())
+    >>> engine.joint_state().positions.round(4)
+    array([0.    , 0.    , 1.7   , 0.    , 1.4416, 0.    , 0.04  ])
+    >>> engine.close()
     """
 
     name = "pybullet"
     dt_s = 1.0 / 240.0
 
     def __init__(self, robot: RobotModel, scene: Scene) -> None:
-        self._robot, self._scene = robot, scene
+        super().__init__(robot)
+        self._scene = scene
         self.client = pybullet.connect(pybullet.DIRECT)
         self._world: dict[str, int] = {"physicsClientId": self.client}
         pybullet.setGravity(0.0, 0.0, -9.81, **self._world)
@@ -45,9 +63,8 @@ class PybulletEngine(PhysicsEngine):
         self.arm: int = pybullet.loadURDF(str(robot.urdf_file), useFixedBase=True, flags=pybullet.URDF_USE_INERTIA_FROM_FILE, **self._world)
         config = robot.config
         joints, links = self._indices()
-        self._fingers = [joints[name] for name in config.gripper.joints]
-        self.joints = [*(joints[name] for name in config.joints), *self._fingers]
-        self._columns = np.array([*range(robot.dof), *[robot.dof] * len(self._fingers)])  # each finger gets the gripper's command
+        self.joints = [joints[name] for name in self._motors]
+        self._fingers = self.joints[robot.dof :]
         self._tool = links[config.tool_link]
         self._camera_link = links[config.camera_link or config.tool_link]
         self._table = self._add_table()
@@ -56,7 +73,7 @@ class PybulletEngine(PhysicsEngine):
             pybullet.changeDynamics(self.arm, index, linearDamping=0.0, angularDamping=0.0, **self._world)
         self.motors: dict[str, Any] = {
             "controlMode": pybullet.POSITION_CONTROL,
-            "forces": robot.limits.effort[self._columns].tolist(),
+            "forces": self._efforts.tolist(),
             "positionGains": [POSITION_GAIN] * len(self.joints),
             "velocityGains": [1.0] * len(self.joints),
             **self._world,
@@ -65,9 +82,11 @@ class PybulletEngine(PhysicsEngine):
 
     def reset(self, joints: NDArray[np.float64], poses: Mapping[str, Pose], physics: Physics) -> None:
         self._vary(physics)
-        for index, position in zip(self.joints, joints[self._columns]):
+        targets = joints[self._columns].tolist()
+        for index, position in zip(self.joints, targets):
             pybullet.resetJointState(self.arm, index, position, 0.0, **self._world)
-        self._command(joints, np.zeros_like(joints))
+        still = [0.0] * len(targets)
+        pybullet.setJointMotorControlArray(self.arm, self.joints, targetPositions=targets, targetVelocities=still, **self.motors)
         self._forget_contacts()
         for name, pose in poses.items():
             w, x, y, z = pose.quaternion
@@ -84,7 +103,8 @@ class PybulletEngine(PhysicsEngine):
 
     def joint_state(self) -> JointState:
         states = pybullet.getJointStates(self.arm, self.joints, **self._world)
-        return JointState(self._joined([state[0] for state in states]), self._joined([state[1] for state in states]))
+        positions, velocities = ([state[kind] for state in states] for kind in (0, 1))
+        return JointState(self._average @ positions, self._average @ velocities)
 
     def tool_pose(self) -> Pose:
         return self._link_pose(self._tool)
@@ -120,25 +140,11 @@ class PybulletEngine(PhysicsEngine):
             pybullet.disconnect(self.client)
         self.client = -1
 
-    def _command(self, positions: NDArray[np.float64], velocities: NDArray[np.float64]) -> None:
-        pybullet.setJointMotorControlArray(
-            self.arm,
-            self.joints,
-            targetPositions=positions[self._columns].tolist(),
-            targetVelocities=velocities[self._columns].tolist(),
-            **self.motors,
-        )
-
     def _forget_contacts(self) -> None:
         """Has nothing touch anything once: what the solver remembers of the last episode's contacts would change the next one."""
         for place, body in enumerate(self._bodies.values(), start=1):
             pybullet.resetBasePositionAndOrientation(body, (_FAR * place, 0.0, 0.0), (0.0, 0.0, 0.0, 1.0), **self._world)
         pybullet.performCollisionDetection(**self._world)
-
-    def _joined(self, values: list[float]) -> NDArray[np.float64]:
-        """Returns the arm's numbers and the mean of the fingers', (dof + 1,)."""
-        dof = self._robot.dof
-        return np.array([*values[:dof], sum(values[dof:]) / len(self._fingers)])
 
     def _indices(self) -> tuple[dict[str, int], dict[str, int]]:
         """Returns the index of each joint and of each link by name; in PyBullet a link has the index of its joint."""
@@ -151,10 +157,10 @@ class PybulletEngine(PhysicsEngine):
         return Pose(np.array(state[4]), np.array((w, x, y, z)))
 
     def _add_table(self) -> int:
-        half = (*self._scene.table_half_size, 0.02)
+        half = (*self._scene.table_half_size, TABLE_HALF_THICKNESS)
         shape = pybullet.createCollisionShape(pybullet.GEOM_BOX, halfExtents=half, **self._world)
-        look = pybullet.createVisualShape(pybullet.GEOM_BOX, halfExtents=half, rgbaColor=_WOOD, **self._world)
-        return int(pybullet.createMultiBody(0.0, shape, look, (*self._scene.table_centre, -0.02), **self._world))
+        look = pybullet.createVisualShape(pybullet.GEOM_BOX, halfExtents=half, rgbaColor=(*TABLE_COLOUR, 1.0), **self._world)
+        return int(pybullet.createMultiBody(0.0, shape, look, (*self._scene.table_centre, -TABLE_HALF_THICKNESS), **self._world))
 
     def _add_body(self, body: Body) -> int:
         kind, solid, look_like = _shape_of(body)

@@ -12,6 +12,9 @@ TABLE_FRICTION = 0.4
 FINGER_FRICTION = 1.2
 """Coulomb coefficients of table and fingers against any body; both engines are built so that a pair has exactly these."""
 
+TABLE_HALF_THICKNESS = 0.02  # [m]
+TABLE_COLOUR = (0.62, 0.53, 0.42)
+
 
 class Pose(NamedTuple):
     """Position [m] (3,) and orientation, a unit quaternion (w, x, y, z)."""
