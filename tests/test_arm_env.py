@@ -80,7 +80,7 @@ def test_both_goals_are_asked_for_and_the_instruction_names_the_one_that_counts(
         info = env.reset(**where(initial_state=index))[1]
         assert env.goal in info["instruction"] and info["instruction"] == env.instruction
         assert not any(other in info["instruction"] for other in GOALS if other != env.goal)
-        np.testing.assert_array_equal(env.outcome().goal, env.engine.body_pose(env.goal).position)
+        np.testing.assert_array_equal(env.measure().goal, env.engine.body_pose(env.goal).position)
         seen.append(env.goal)
     assert min(seen.count(goal) for goal in GOALS) >= 10
     assert set(env.instructions) == {TASKS[task].instruction(goal) for goal in GOALS}
@@ -96,7 +96,7 @@ def test_layouts_are_in_reach_and_nothing_lies_on_anything_else(task: str) -> No
             assert 0.25 < np.linalg.norm(position[:2]) < 0.6
         apart = [np.linalg.norm(one - other) for number, one in enumerate(positions) for other in positions[:number]]
         assert min(apart) > 0.05
-        assert not env.task.succeeded(env.outcome())
+        assert not env.task.succeeded(env.measure())
 
 
 def test_success_terminates_and_the_other_goal_is_none() -> None:
@@ -195,8 +195,9 @@ def test_the_ends_of_the_action_space_are_within_it() -> None:
 def test_a_step_before_a_reset_and_after_a_close_is_refused() -> None:
     env = make()
     for _ in range(2):
-        with pytest.raises(InvalidSpec, match="reset the environment before"):
-            env.step(np.zeros(7))
+        for too_early in (lambda: env.step(np.zeros(7)), lambda: env.goal, env.measure, env.render_frame):
+            with pytest.raises(InvalidSpec, match="reset the environment before"):
+                too_early()
         env.reset(**where())
         env.step(stay(env))
         env.close()

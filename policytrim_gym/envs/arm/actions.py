@@ -63,7 +63,14 @@ class ActionMode(ABC):
 
 
 class JointTargets(ActionMode):
-    """Absolute positions of the joints [rad] and the gripper's opening in [0, 1]: what ROS 2 publishes."""
+    """Absolute positions of the joints [rad] and the gripper's opening in [0, 1]: what ROS 2 publishes.
+
+    >>> from policytrim_gym.robot.robot_model import load_robot
+    >>> robot = load_robot("policytrim_arm")
+    >>> mode = JointTargets(robot, Kinematics(robot))
+    >>> mode.joint_targets(np.array([0.1, 0.0, 1.7, 0.0, 1.4, 0.0, 1.0]), robot.home)
+    array([0.1, 0. , 1.7, 0. , 1.4, 0. ])
+    """
 
     name = "joint"
 
@@ -87,6 +94,13 @@ class ToolDeltas(ActionMode):
     """Translation [m] and rotation vector [rad] of the tool along the base's axes in one control step, and the gripper's opening.
 
     They are added to the pose that was asked for last, not to the measured one: a tool under load does not drift away.
+
+    >>> from policytrim_gym.robot.robot_model import load_robot
+    >>> robot = load_robot("policytrim_arm")
+    >>> kinematics = Kinematics(robot)
+    >>> targets = ToolDeltas(robot, kinematics).joint_targets(np.array([0.0, 0.0, 0.01, 0.0, 0.0, 0.0, 1.0]), robot.home)
+    >>> float((kinematics.tool_pose(targets).position - kinematics.tool_pose(robot.home).position)[2].round(4))
+    0.01
     """
 
     name = "tool_delta"
@@ -109,7 +123,7 @@ class ToolDeltas(ActionMode):
 _MODES: dict[str, type[ActionMode]] = {mode.name: mode for mode in (JointTargets, ToolDeltas)}
 
 
-def action_mode(name: str, robot: RobotModel, kinematics: Kinematics) -> ActionMode:
+def make_action_mode(name: str, robot: RobotModel, kinematics: Kinematics) -> ActionMode:
     """Returns the mode of this name.
 
     Raises:

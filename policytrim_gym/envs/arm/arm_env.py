@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from policytrim_gym.config import from_mapping
-from policytrim_gym.envs.arm.actions import action_mode
+from policytrim_gym.envs.arm.actions import ActionMode, make_action_mode
 from policytrim_gym.envs.arm.engine import PhysicsEngine
 from policytrim_gym.envs.arm.engines import check_engine, make_engine
 from policytrim_gym.envs.arm.observer import ArmObserver
 from policytrim_gym.envs.arm.randomization import Randomization
-from policytrim_gym.envs.arm.tasks import GOALS, OBJECT, TASKS, ArmTask, Layout, Outcome
+from policytrim_gym.envs.arm.tasks import GOALS, OBJECT, TASKS, ArmTask, Layout, Measurement
 from policytrim_gym.envs.initial_states import InitialState, choose_initial_state
 from policytrim_gym.errors import InvalidSpec, UnknownTask
 from policytrim_gym.robot.kinematics import Kinematics
@@ -85,12 +85,12 @@ class ArmEnv(gym.Env[dict[str, Any], NDArray[np.float32]]):
         self.max_episode_steps, self.render_mode = max_episode_steps, render_mode
         self.robot = load_robot(robot)
         self.kinematics = Kinematics(self.robot)
-        self._mode = action_mode(action, self.robot, self.kinematics)
-        self._observer = ArmObserver(self.robot, observation, image_size)
+        self.action_mode: ActionMode = make_action_mode(action, self.robot, self.kinematics)
+        self._observer = ArmObserver(self.robot.dof, observation, image_size)
         self._randomization = randomization
         self._offset = np.array(self.robot.config.scene_offset)
-        self.action_space: gym.spaces.Box = self._mode.space  # type: ignore[assignment]  # Gymnasium declares the base class
-        self.action_kinds = self._mode.kinds
+        self.action_space: gym.spaces.Box = self.action_mode.space  # type: ignore[assignment]  # Gymnasium declares the base class
+        self.action_kinds = self.action_mode.kinds
         self.observation_space = self._observer.space
         self.action_origins = self._observer.joint_indices if action == "joint" else None
         self.look = True
@@ -125,9 +125,7 @@ class ArmEnv(gym.Env[dict[str, Any], NDArray[np.float32]]):
     @property
     def goal(self) -> str:
         """The colour of the goal that the instruction means."""
-        if self._layout is None:
-            raise InvalidSpec("reset the environment before asking for its goal")
-        return self._layout.goal
+        return self._episode()[0].goal
 
     @property
     def engine(self) -> PhysicsEngine:
@@ -141,11 +139,6 @@ class ArmEnv(gym.Env[dict[str, Any], NDArray[np.float32]]):
     def command(self) -> NDArray[np.float64]:
         """The last targets: joints [rad] and gripper opening, (dof + 1,)."""
         return self._command.copy()
-
-    @property
-    def action_mode(self) -> Any:
-        """What actions mean; an `ActionMode`."""
-        return self._mode
 
     @property
     def motion_limits(self) -> MotionLimits:
@@ -174,38 +167,53 @@ class ArmEnv(gym.Env[dict[str, Any], NDArray[np.float32]]):
         self._pending = deque([self._command] * delay)
         self._joint_path = [joints[:-1]]
         self._steps = 0
-        return self._observe(look=True), self._info(success=False)
+        return self._observe(self.measure(), look=True), self._info(success=False)
 
     def step(self, action: ArrayLike) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
-        if self._limiter is None:
-            raise InvalidSpec("reset the environment before its first step")
-        array = self._mode.checked(action)
-        targets = self._mode.joint_targets(array, self._command[:-1])
+        _, limiter = self._episode()
+        array = self.action_mode.checked(action)
+        targets = self.action_mode.joint_targets(array, self._command[:-1])
         self._command = np.append(targets, min(max(array[-1], 0.0), 1.0))
         self._pending.append(self._command)
-        self.engine.follow(self._limiter.advance(self._joint_targets(self._pending.popleft())))
-        self._joint_path.append(self._limiter.position[:-1])
+        self.engine.follow(limiter.advance(self._joint_targets(self._pending.popleft())))
+        self._joint_path.append(limiter.position[:-1])
         self._steps += 1
-        success = self.task.succeeded(self.outcome())
+        measured = self.measure()
+        success = self.task.succeeded(measured)
         truncated = self._steps >= self.max_episode_steps and not success
-        observation = self._observe(look=self.look or success or truncated)
+        observation = self._observe(measured, look=self.look or success or truncated)
         return observation, float(success), success, truncated, self._info(success)
 
-    def outcome(self) -> Outcome:
-        """Returns what decides about success, measured now."""
-        assert self._layout is not None
+    def measure(self) -> Measurement:
+        """Returns where everything is now.
+
+        Raises:
+            InvalidSpec: no episode has begun.
+        """
+        layout, _ = self._episode()
         engine = self.engine
-        goal = self._layout.poses[self._layout.goal].position
-        opening = float(self.robot.opening(engine.joint_state().positions[-1]))
-        moved, speed = (engine.body_pose(OBJECT).position, engine.body_speed(OBJECT)) if self.task.has_object else (None, 0.0)
-        return Outcome(engine.tool_pose().position, opening, goal, moved, speed)
+        positions = engine.joint_state().positions
+        thing, speed = (engine.body_pose(OBJECT), engine.body_speed(OBJECT)) if self.task.has_object else (None, 0.0)
+        return Measurement(
+            joints=positions[:-1],
+            opening=float(self.robot.opening(positions[-1])),
+            tool=engine.tool_pose().position,
+            goal=layout.poses[layout.goal].position,
+            object=thing,
+            object_speed=speed,
+        )
 
     def render(self) -> Any:
         """Returns the front camera's image, (360, 480, 3) uint8, when render_mode is "rgb_array"."""
         return self.render_frame() if self.render_mode == "rgb_array" else None
 
     def render_frame(self, width: int = 480, height: int = 360, camera: str = "front") -> NDArray[np.uint8]:
-        """Draws the present scene whatever the render mode is, (height, width, 3) uint8."""
+        """Draws the present scene whatever the render mode is, (height, width, 3) uint8.
+
+        Raises:
+            InvalidSpec: no episode has begun.
+        """
+        self._episode()
         return self.engine.render(camera, width, height)
 
     def make_expert(self, demonstrator: str = "full-speed", seed: int = 0) -> Any:
@@ -218,15 +226,21 @@ class ArmEnv(gym.Env[dict[str, Any], NDArray[np.float32]]):
         for engine in self._engines.values():
             engine.close()
         self._engines.clear()
-        self._limiter = None
+        self._layout = self._limiter = None
 
     def _joint_targets(self, command: NDArray[np.float64]) -> NDArray[np.float64]:
         """Returns a command with the gripper as a joint position [m], (dof + 1,)."""
         return np.append(command[:-1], self.robot.finger_position(command[-1]))
 
-    def _observe(self, look: bool) -> dict[str, Any]:
-        assert self._layout is not None
-        return self._observer.observe(self.engine, self._command, self.task, self._layout, look)
+    def _episode(self) -> tuple[Layout, MotionLimiter]:
+        """Returns what an episode has from its reset on, or says that there was none."""
+        if self._layout is None or self._limiter is None:
+            raise InvalidSpec("reset the environment before it is stepped, measured or drawn")
+        return self._layout, self._limiter
+
+    def _observe(self, measured: Measurement, look: bool) -> dict[str, Any]:
+        layout, _ = self._episode()
+        return self._observer.observe(self.engine, measured, self._command[-1], layout, look)
 
     def _info(self, success: bool) -> dict[str, Any]:
         assert self.initial_state is not None

@@ -17,10 +17,10 @@ from policytrim_gym.robot.kinematics import ToolPose
 if TYPE_CHECKING:
     from policytrim_gym.envs.arm.arm_env import ArmEnv
 
-DEMONSTRATORS = ("full-speed", "slow-uneven", "saturated")
-
 SPEED = {"full-speed": 0.25, "slow-uneven": 0.25, "saturated": 0.5}
 """Of the tool [m/s]; about what a person who steers an arm dares at most, and what this arm can do at best."""
+
+DEMONSTRATORS = tuple(SPEED)
 
 TURN_SPEED = {"full-speed": 1.5, "slow-uneven": 1.5, "saturated": 3.0}  # [rad/s]
 NEAR = 0.008
@@ -60,6 +60,13 @@ class ArmExpert:
 
     Raises:
         InvalidConfig: an unknown demonstrator.
+
+    >>> from policytrim_gym.envs.arm.arm_env import ArmEnv
+    >>> env = ArmEnv("reach")
+    >>> observation, info = env.reset(options={"initial_state": 0})
+    >>> expert = ArmExpert(env, "full-speed")
+    >>> while not info["success"]:
+    ...     observation, _, _, _, info = env.step(expert.action(observation))
     """
 
     def __init__(self, env: ArmEnv, demonstrator: str, seed: int = 0) -> None:
@@ -109,7 +116,7 @@ class ArmExpert:
             pose = self._env.engine.tool_pose()
             commanded = self._env.kinematics.tool_pose(self._env.command[:-1])
             there = max(_distance(pose.position, waypoint.position), _distance(commanded.position, waypoint.position)) < NEAR
-            turned = abs(_turn(_yaw_of(commanded.rotation @ self._home_rotation.T), waypoint.yaw)) < 0.05
+            turned = abs(_wrapped(waypoint.yaw - _yaw_of(commanded.rotation @ self._home_rotation.T), 2 * np.pi)) < 0.05
             if there and turned:
                 if held >= waypoint.hold_steps:
                     return
@@ -128,14 +135,14 @@ class ArmExpert:
             behind = self._object() - (FORK_REACH + APPROACH) * along
             for height in (HOVER, FORK_HEIGHT):
                 yield from self._go(Waypoint(_at_height(behind, height), yaw, FORK_OPENING))
-            while not self._beside_fork(along):
+            while not self._left_fork(along):
                 yield Waypoint(_at_height(self._goal() - FORK_REACH * along, FORK_HEIGHT), yaw, FORK_OPENING, braking=PUCK_BRAKING)
             yield from self._lift(yaw, FORK_OPENING)
 
     def _plan_pick_place(self) -> Iterator[Waypoint]:
         while True:
             cube = self._object()
-            yaw = _quarter(self._env.engine.body_pose(OBJECT).yaw)
+            yaw = _wrapped(self._env.engine.body_pose(OBJECT).yaw, np.pi / 2)  # a cube looks the same after a quarter turn
             for height in (HOVER, 0.0):
                 yield from self._go(Waypoint(cube + (0.0, 0.0, height), yaw, 1.0))
             yield from self._go(Waypoint(cube, yaw, 0.0, hold_steps=GRASP_STEPS))
@@ -151,8 +158,8 @@ class ArmExpert:
         here = self._env.engine.tool_pose().position
         yield from self._go(Waypoint(_at_height(here, HOVER), yaw, opening))
 
-    def _beside_fork(self, along: NDArray[np.float64]) -> bool:
-        """Returns whether the puck has slipped away from the fingers, sideways or past them."""
+    def _left_fork(self, along: NDArray[np.float64]) -> bool:
+        """Returns whether to push anew: the puck slipped away sideways or past the fingers, or lies still where they have arrived."""
         offset = self._object() - self._env.engine.tool_pose().position
         forwards = float(offset @ along)
         sideways = float(abs(offset[0] * along[1] - offset[1] * along[0]))
@@ -160,7 +167,7 @@ class ArmExpert:
         return sideways > LOST or forwards < 0.0 or (arrived and self._env.engine.body_speed(OBJECT) < 1e-3)
 
     def _goal(self) -> NDArray[np.float64]:
-        return self._env.outcome().goal
+        return self._env.measure().goal
 
     def _object(self) -> NDArray[np.float64]:
         return self._env.engine.body_pose(OBJECT).position
@@ -190,11 +197,6 @@ def _yaw_of(rotation: NDArray[np.float64]) -> float:
     return float(np.arctan2(rotation[1, 0], rotation[0, 0]))
 
 
-def _turn(start: float, end: float) -> float:
-    """Returns the turn from one yaw to another in [-pi, pi)."""
-    return (end - start + np.pi) % (2 * np.pi) - np.pi
-
-
-def _quarter(yaw: float) -> float:
-    """Returns the yaw nearest to 0 at which a cube looks the same."""
-    return (yaw + np.pi / 4) % (np.pi / 2) - np.pi / 4
+def _wrapped(angle: float, period: float) -> float:
+    """Returns the angle nearest to 0 that differs by whole periods [rad]."""
+    return (angle + period / 2) % period - period / 2

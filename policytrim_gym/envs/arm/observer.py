@@ -9,9 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from policytrim_gym.envs.arm.engine import PhysicsEngine
-from policytrim_gym.envs.arm.tasks import CAMERAS, GOALS, OBJECT, ArmTask, Layout
+from policytrim_gym.envs.arm.tasks import CAMERAS, GOALS, Layout, Measurement
 from policytrim_gym.errors import InvalidSpec
-from policytrim_gym.robot.robot_model import RobotModel
 
 OBSERVATIONS = ("state", "pixels")
 SYMMETRY = 4  # a cube looks the same after a quarter turn
@@ -31,22 +30,24 @@ class ArmObserver:
     played faster (push at x2: 47 against 90 %).
 
     Args:
-        robot: the arm.
+        dof: joints of the arm.
         observation: "state" or "pixels".
         image_size: of each image [pixels].
 
     Raises:
         InvalidSpec: an unknown observation or a size below 16.
+
+    >>> ArmObserver(dof=6, observation="state", image_size=96).space["state"].shape
+    (31,)
     """
 
-    def __init__(self, robot: RobotModel, observation: str, image_size: int) -> None:
+    def __init__(self, dof: int, observation: str, image_size: int) -> None:
         if observation not in OBSERVATIONS:
             raise InvalidSpec(f"observation must be one of {OBSERVATIONS}, got {observation!r}")
         if isinstance(image_size, bool) or not isinstance(image_size, int) or image_size < 16:
             raise InvalidSpec(f"image_size must be an integer of at least 16 pixels, got {image_size!r}")
-        self._robot, self._image_size = robot, image_size
+        self._image_size = image_size
         self._pixels = observation == "pixels"
-        dof = robot.dof
         size = dof + 5 + (0 if self._pixels else 8 + 6 * len(GOALS))
         spaces: dict[str, gym.Space[Any]] = {"state": gym.spaces.Box(-np.inf, np.inf, (size,), np.float32)}
         if self._pixels:
@@ -57,15 +58,19 @@ class ArmObserver:
         """Where in "state" the position stands that each joint target continues; None for the gripper, which continues nothing."""
         self._images: dict[str, NDArray[np.uint8]] = {}
 
-    def observe(
-        self, engine: PhysicsEngine, command: NDArray[np.float64], task: ArmTask, layout: Layout, look: bool
-    ) -> dict[str, NDArray[Any]]:
-        """Returns an observation; without `look` the images are those of the last look."""
-        joints = engine.joint_state()
-        tool = engine.tool_pose().position
-        parts: list[ArrayLike] = [joints.positions[:-1], (self._robot.opening(joints.positions[-1]), command[-1]), tool]
+    def observe(self, engine: PhysicsEngine, measured: Measurement, opening: float, layout: Layout, look: bool) -> dict[str, NDArray[Any]]:
+        """Returns an observation.
+
+        Args:
+            engine: draws the images.
+            measured: of the same moment.
+            opening: the gripper's last target.
+            layout: of the episode.
+            look: whether to draw; if not, the images are those of the last look.
+        """
+        parts: list[ArrayLike] = [measured.joints, (measured.opening, opening), measured.tool]
         if not self._pixels:
-            parts += _whereabouts(engine, task, layout, tool)
+            parts += _whereabouts(measured, layout)
         observation: dict[str, NDArray[Any]] = {"state": np.concatenate(parts).astype(np.float32)}
         if self._pixels:
             if look:
@@ -75,12 +80,11 @@ class ArmObserver:
         return observation
 
 
-def _whereabouts(engine: PhysicsEngine, task: ArmTask, layout: Layout, tool: NDArray[np.float64]) -> list[ArrayLike]:
+def _whereabouts(measured: Measurement, layout: Layout) -> list[ArrayLike]:
     """Returns where the object and the goals are, from the base and from what has to come there."""
-    mover, parts = tool, [np.zeros(8)]
-    if task.has_object:
-        pose = engine.body_pose(OBJECT)
-        mover, angle = pose.position, SYMMETRY * pose.yaw
-        parts = [mover, np.array([np.sin(angle), np.cos(angle)]), mover - tool]
+    mover, parts = measured.tool, [np.zeros(8)]
+    if measured.object is not None:
+        mover, angle = measured.object.position, SYMMETRY * measured.object.yaw
+        parts = [mover, np.array([np.sin(angle), np.cos(angle)]), mover - measured.tool]
     goals = [layout.poses[goal].position for goal in GOALS]
     return [*parts, *(part for goal in goals for part in (goal, goal - mover))]

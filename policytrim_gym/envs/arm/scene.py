@@ -89,12 +89,20 @@ class Scene:
         cameras: fixed ones and those on the arm.
         table_centre: of the table top, whose surface is z = 0 [m].
         table_half_size: [m].
+
+    >>> Scene(bodies=(), cameras=()).moved(0.1, 0.0).table_centre
+    (0.4, 0.0)
     """
 
     bodies: tuple[Body, ...]
     cameras: tuple[Camera, ...]
     table_centre: tuple[float, float] = (0.3, 0.0)
     table_half_size: tuple[float, float] = (0.5, 0.5)
+
+    def moved(self, x: float, y: float) -> Scene:
+        """Returns the scene with table and cameras shifted [m]; bodies have no place in it, but in an episode's layout."""
+        cameras = tuple(camera.moved(x, y) for camera in self.cameras)
+        return replace(self, cameras=cameras, table_centre=(self.table_centre[0] + x, self.table_centre[1] + y))
 
 
 class Physics(NamedTuple):

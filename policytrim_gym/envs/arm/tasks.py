@@ -24,8 +24,10 @@ CAMERAS = (
     Camera("front", 46.0, position=(1.05, -0.34, 0.66), target=(0.26, 0.0, 0.15)),
     Camera("wrist", 75.0),
 )
-GRID = 0.13
-"""Least distance between the middles of two goals [m]."""
+
+PAD_HALF_HEIGHT = 0.001  # [m]
+PADS = tuple(Body(goal, "cylinder", (0.05, PAD_HALF_HEIGHT), colour) for goal, colour in zip(GOALS, (GREEN, YELLOW)))
+"""The goals of an object."""
 
 _UPRIGHT = np.array([1.0, 0.0, 0.0, 0.0])
 
@@ -37,14 +39,26 @@ class Layout(NamedTuple):
     goal: str
 
 
-class Outcome(NamedTuple):
-    """What decides about success, measured."""
+class Measurement(NamedTuple):
+    """Where the arm and the object are at the end of a control step, and where the goal that is meant is.
 
+    >>> pose = Pose(np.array([0.3, 0.0, 0.02]), np.array([1.0, 0.0, 0.0, 0.0]))
+    >>> Measurement(np.zeros(6), 1.0, np.zeros(3), np.array([0.3, 0.1, 0.001]), pose, 0.0).object_from_goal
+    0.1
+    """
+
+    joints: NDArray[np.float64]  # (dof,) [rad]
+    opening: float  # of the gripper, 0 closed, 1 open
     tool: NDArray[np.float64]  # (3,) [m]
-    opening: float  # of the gripper, in [0, 1]
     goal: NDArray[np.float64]  # (3,) [m]
-    object: NDArray[np.float64] | None  # (3,) [m]
+    object: Pose | None  # None where a task has none
     object_speed: float  # [m/s]
+
+    @property
+    def object_from_goal(self) -> float:
+        """Distance along the table between the middles of object and goal [m]."""
+        assert self.object is not None
+        return float(np.linalg.norm((self.object.position - self.goal)[:2]))
 
 
 class ArmTask(ABC):
@@ -57,7 +71,7 @@ class ArmTask(ABC):
     def scene(self, offset: NDArray[np.float64]) -> Scene:
         """Returns what stands on the table; `offset` (2,) moves everything for larger arms [m]."""
         x, y = float(offset[0]), float(offset[1])
-        return Scene(self.bodies, tuple(camera.moved(x, y) for camera in CAMERAS), table_centre=(0.3 + x, y))
+        return Scene(self.bodies, CAMERAS).moved(x, y)
 
     def instruction(self, goal: str) -> str:
         """Returns the sentence that asks for the goal of this colour."""
@@ -74,7 +88,7 @@ class ArmTask(ABC):
         return Layout(self._poses(random, MIDDLE + offset), goal)
 
     @abstractmethod
-    def succeeded(self, outcome: Outcome) -> bool:
+    def succeeded(self, measured: Measurement) -> bool:
         """Returns whether the task is done."""
 
     @abstractmethod
@@ -92,15 +106,15 @@ class Reach(ArmTask):
     name = "reach"
     request = "move the gripper to the {goal} ball"
     bodies = (Body("green", "sphere", (0.02,), GREEN), Body("yellow", "sphere", (0.02,), YELLOW))
-    tolerance = 0.02
+    tolerance, goals_apart = 0.02, 0.15
 
-    def succeeded(self, outcome: Outcome) -> bool:
-        return bool(np.linalg.norm(outcome.tool - outcome.goal) < self.tolerance)
+    def succeeded(self, measured: Measurement) -> bool:
+        return bool(np.linalg.norm(measured.tool - measured.goal) < self.tolerance)
 
     def _poses(self, random: np.random.Generator, middle: NDArray[np.float64]) -> dict[str, Pose]:
         low, high = np.append(middle - (0.08, 0.20), 0.06), np.append(middle + (0.08, 0.20), 0.22)
         green = random.uniform(low, high)
-        yellow = _drawn_apart(random, low, high, [green], 0.15)
+        yellow = _drawn_apart(random, low, high, [green], self.goals_apart)
         return {"green": Pose(green, _UPRIGHT), "yellow": Pose(yellow, _UPRIGHT)}
 
 
@@ -113,24 +127,19 @@ class Push(ArmTask):
 
     name = "push"
     request = "push the red puck onto the {goal} pad"
-    bodies = (
-        Body(OBJECT, "cylinder", (0.03, 0.02), RED, mass=0.15),
-        Body("green", "cylinder", (0.05, 0.001), GREEN),
-        Body("yellow", "cylinder", (0.05, 0.001), YELLOW),
-    )
-    tolerance, still = 0.03, 0.08
+    half_height = 0.02
+    bodies = (Body(OBJECT, "cylinder", (0.03, half_height), RED, mass=0.15), *PADS)
+    tolerance, still, goals_apart = 0.03, 0.08, 0.13
 
-    def succeeded(self, outcome: Outcome) -> bool:
-        assert outcome.object is not None
-        near = np.linalg.norm((outcome.object - outcome.goal)[:2]) < self.tolerance
-        return bool(near and outcome.object_speed < self.still)
+    def succeeded(self, measured: Measurement) -> bool:
+        return measured.object_from_goal < self.tolerance and measured.object_speed < self.still
 
     def _poses(self, random: np.random.Generator, middle: NDArray[np.float64]) -> dict[str, Pose]:
         puck = random.uniform(middle - (0.07, 0.09), middle + (-0.02, 0.09))
         low, high = middle + (0.06, -0.15), middle + (0.10, 0.15)
         green = random.uniform(low, high)
-        yellow = _drawn_apart(random, low, high, [green], GRID)
-        return {OBJECT: _on_table(puck, 0.02), "green": _on_table(green, 0.001), "yellow": _on_table(yellow, 0.001)}
+        yellow = _drawn_apart(random, low, high, [green], self.goals_apart)
+        return {OBJECT: _on_table(puck, self.half_height), **_pads(green, yellow)}
 
 
 class PickPlace(ArmTask):
@@ -143,31 +152,23 @@ class PickPlace(ArmTask):
     name = "pick-place"
     request = "put the red cube on the {goal} pad"
     half_edge = 0.02
-    bodies = (
-        Body(OBJECT, "box", (half_edge,) * 3, RED, mass=0.1),
-        Body("green", "cylinder", (0.05, 0.001), GREEN),
-        Body("yellow", "cylinder", (0.05, 0.001), YELLOW),
-    )
-    tolerance, still, let_go = 0.03, 0.05, 0.6
+    bodies = (Body(OBJECT, "box", (half_edge,) * 3, RED, mass=0.1), *PADS)
+    tolerance, still, let_go, apart = 0.03, 0.05, 0.6, 0.11
 
-    def succeeded(self, outcome: Outcome) -> bool:
-        assert outcome.object is not None
-        near = np.linalg.norm((outcome.object - outcome.goal)[:2]) < self.tolerance
-        rests = outcome.object[2] < self.half_edge + 0.005 and outcome.object_speed < self.still
-        return bool(near and rests and outcome.opening > self.let_go)
+    def succeeded(self, measured: Measurement) -> bool:
+        assert measured.object is not None
+        low = bool(measured.object.position[2] < self.half_edge + 0.005)
+        rests = low and measured.object_speed < self.still
+        return rests and measured.object_from_goal < self.tolerance and measured.opening > self.let_go
 
     def _poses(self, random: np.random.Generator, middle: NDArray[np.float64]) -> dict[str, Pose]:
         low, high = middle - (0.08, 0.17), middle + (0.08, 0.17)
         cube = random.uniform(low, high)
         yaw = random.uniform(-np.pi / 6, np.pi / 6)
-        green = _drawn_apart(random, low, high, [cube], 0.11)
-        yellow = _drawn_apart(random, low, high, [cube, green], 0.11)
+        green = _drawn_apart(random, low, high, [cube], self.apart)
+        yellow = _drawn_apart(random, low, high, [cube, green], self.apart)
         turned = np.array([np.cos(yaw / 2), 0.0, 0.0, np.sin(yaw / 2)])
-        return {
-            OBJECT: Pose(np.append(cube, self.half_edge), turned),
-            "green": _on_table(green, 0.001),
-            "yellow": _on_table(yellow, 0.001),
-        }
+        return {OBJECT: Pose(np.append(cube, self.half_edge), turned), **_pads(green, yellow)}
 
 
 TASKS: dict[str, ArmTask] = {task.name: task for task in (Reach(), Push(), PickPlace())}
@@ -175,6 +176,10 @@ TASKS: dict[str, ArmTask] = {task.name: task for task in (Reach(), Push(), PickP
 
 def _on_table(position: NDArray[np.float64], half_height: float) -> Pose:
     return Pose(np.append(position, half_height), _UPRIGHT)
+
+
+def _pads(*positions: NDArray[np.float64]) -> dict[str, Pose]:
+    return {goal: _on_table(position, PAD_HALF_HEIGHT) for goal, position in zip(GOALS, positions)}
 
 
 def _drawn_apart(
