@@ -17,11 +17,11 @@ _MAX_SQUARED_SPEED = 1e8
 """Where the path itself stands still its parameter may run as fast as it likes."""
 
 
-def shortest_duration_s(path: ArrayLike, velocity_limits: ArrayLike, acceleration_limits: ArrayLike, end_at_rest: bool = False) -> float:
+def shortest_duration_s(path: ArrayLike, velocity_limits: ArrayLike, acceleration_limits: ArrayLike) -> float:
     """Returns the time-optimal duration of a joint path from rest, under the limits of each joint [s].
 
     Only the timing is free: the joints pass through the same positions in the same order, without the pauses. The arm starts at rest,
-    as an episode does; at success it may still move, so its last velocity is free unless `end_at_rest`.
+    as an episode does; at success it may still move, so its last velocity is free.
 
     The points, evenly spaced in time, are the control points of a cubic B-spline whose parameter counts control steps. Its velocities
     are then averages of the points' first differences and its accelerations averages of their second differences, so that whatever
@@ -42,7 +42,6 @@ def shortest_duration_s(path: ArrayLike, velocity_limits: ArrayLike, acceleratio
         path: commanded joint positions at the control steps, the first row where the episode started, (S + 1, dof) [rad].
         velocity_limits: v, (dof,) [rad/s].
         acceleration_limits: a, (dof,) [rad/s^2].
-        end_at_rest: whether the arm stands still at the end.
 
     Returns:
         The duration; 0.0 when nothing moved.
@@ -58,39 +57,13 @@ def shortest_duration_s(path: ArrayLike, velocity_limits: ArrayLike, acceleratio
     if len(points) < 2:
         return 0.0
     # Mirrored, the spline starts with a velocity of 0; extended straight on, it ends with the last one.
-    after = points[-2] if end_at_rest else 2.0 * points[-1] - points[-2]
-    points = np.concatenate([points[1:2], points, after[None]])
+    points = np.concatenate([points[1:2], points, 2.0 * points[-1:] - points[-2:-1]])
     first, second = np.diff(points, axis=0), np.diff(points, 2, axis=0)
     # In units of the time that one step takes at an even pace within the limits, x is around 1 whatever the limits are.
     unit_s = float(max((np.abs(first) / velocity).max(), np.sqrt((np.abs(second) / acceleration).max())))
     stages = _stages(first / (unit_s * velocity), first / (unit_s**2 * acceleration))
     speed = np.sqrt(_fastest(stages, _controllable(stages)))
     return unit_s * float(np.sum(2.0 * stages.length / (speed[1:] + speed[:-1])))
-
-
-def trapezoid_bound_s(path: ArrayLike, velocity_limits: ArrayLike, acceleration_limits: ArrayLike) -> float:
-    """Returns the time that the joints need between the ends of a path, from rest to rest, wherever they go in between [s].
-
-        max_j T(|q_j(end) - q_j(start)|, v_j, a_j),    T(d, v, a) = d / v + v / a,    or 2 sqrt(d / a) when v is not reached
-
-    Unlike `shortest_duration_s` it ignores the path; it is what a straight line takes at best, and never more than the path does from
-    rest to rest.
-
-    Args:
-        path: joint positions, (S + 1, dof) [rad].
-        velocity_limits: v, (dof,) [rad/s].
-        acceleration_limits: a, (dof,) [rad/s^2].
-
-    Raises:
-        InvalidSpec: as for `shortest_duration_s`.
-
-    >>> trapezoid_bound_s([[0.0, 0.0], [2.0, 0.25]], [1.0, 1.0], [2.0, 1.0])
-    2.5
-    """
-    points, velocity, acceleration = _checked(path, velocity_limits, acceleration_limits)
-    way = np.abs(points[-1] - points[0])
-    durations = np.where(way > velocity**2 / acceleration, way / velocity + velocity / acceleration, 2.0 * np.sqrt(way / acceleration))
-    return float(durations.max())
 
 
 class _Stages(NamedTuple):
