@@ -16,7 +16,7 @@ class PolicyTrimError(Exception):
 
 
 class InvalidChunk(PolicyTrimError, ValueError):
-    """An action chunk has the wrong shape or holds a value that is not finite."""
+    """An action or a chunk of them has the wrong shape, or holds a value that is not finite or beyond its range."""
 
 
 class InvalidHorizon(PolicyTrimError, ValueError):
@@ -24,7 +24,7 @@ class InvalidHorizon(PolicyTrimError, ValueError):
 
 
 class InvalidSpec(PolicyTrimError, ValueError):
-    """A policy specification contradicts itself or the environment."""
+    """The description of a policy, an environment or a robot contradicts itself or another one, or asks for what there is not."""
 
 
 class InvalidConfig(PolicyTrimError, ValueError):
@@ -80,7 +80,7 @@ class CannotWrite(PolicyTrimError, OSError):
 
 
 class MissingFile(PolicyTrimError, FileNotFoundError):
-    """A file that comes with the distribution is in none of the places where an installation puts it."""
+    """A file that is needed is not there: one of the distribution, a robot file, its URDF or a mesh."""
 
 
 class MissingExtra(PolicyTrimError, ImportError):

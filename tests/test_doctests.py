@@ -1,4 +1,4 @@
-"""Every public class of the core and the wrappers shows how it is used; pytest runs the examples (`--doctest-modules`)."""
+"""Every public class of the core, the wrappers and the robot shows how it is used; pytest runs the examples (`--doctest-modules`)."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ from importlib import import_module
 import pytest
 
 import policytrim_gym
+import policytrim_gym.robot
 import policytrim_gym.wrappers
 
 MODULES = [f"policytrim_gym.{info.name}" for info in pkgutil.iter_modules(policytrim_gym.__path__) if not info.ispkg]
-MODULES += [f"policytrim_gym.wrappers.{info.name}" for info in pkgutil.iter_modules(policytrim_gym.wrappers.__path__)]
+for room in (policytrim_gym.wrappers, policytrim_gym.robot):
+    MODULES += [f"{room.__name__}.{info.name}" for info in pkgutil.iter_modules(room.__path__)]
 MODULES.remove("policytrim_gym.__main__")
 
 # Interfaces and records whose use is shown by those that implement or make them.
-WITHOUT_EXAMPLE = {"ChunkPolicy", "TrainableChunkPolicy", "ChunkSample", "ChunkRunner", "TrimRewardMeter"}
+WITHOUT_EXAMPLE = {"ChunkPolicy", "TrainableChunkPolicy", "ChunkSample", "ChunkRunner", "TrimRewardMeter", "MotionLimits", "Reference"}
 
 
 @pytest.mark.parametrize("name", MODULES)

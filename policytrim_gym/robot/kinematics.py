@@ -18,7 +18,12 @@ CONVERGED = 1e-5
 
 
 class ToolPose(NamedTuple):
-    """Position [m] (3,) and rotation matrix (3, 3) of the tool in the arm's base."""
+    """Position [m] (3,) and rotation matrix (3, 3) of the tool in the arm's base.
+
+    >>> start = ToolPose(np.zeros(3), np.eye(3))
+    >>> start.moved(np.array([0.0, 0.0, 0.1]), np.array([0.0, 0.0, 0.5])).difference(start).round(6)
+    array([0. , 0. , 0.1, 0. , 0. , 0.5])
+    """
 
     position: NDArray[np.float64]
     rotation: NDArray[np.float64]
