@@ -125,18 +125,6 @@ def test_the_arm_shows_after_a_chunk_what_it_shows_when_each_step_is_drawn(engin
     chunked.close(), stepped.close()
 
 
-def test_the_arm_draws_the_end_of_an_episode() -> None:
-    env = ArmEnv("push", "pybullet", "pixels", image_size=32, max_episode_steps=3)
-    first, _ = env.reset(options={"initial_state": 1})
-    action = np.append(env.robot.home + 0.2, 0.0).astype(np.float32)
-    env.look = False
-    images = [env.step(action)[0]["image_wrist"] for _ in range(3)]
-    np.testing.assert_array_equal(images[1], first["image_wrist"])
-    assert (images[2] != images[1]).any()
-    np.testing.assert_array_equal(images[2], env.render_frame(32, 32, "wrist"))
-    env.close()
-
-
 def assert_equal(one: dict[str, Any], other: dict[str, Any]) -> None:
     assert one.keys() == other.keys()
     for key in one:
