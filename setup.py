@@ -66,7 +66,6 @@ EXTRAS = {
         "pin-pink>=3.4",
         "qpsolvers[daqp]>=4.7",
         "pyyaml>=6",
-        "scipy>=1.14",
         "pillow>=10",
     ],
     "report": REPORT,
