@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from policytrim_gym.config import from_mapping
-from policytrim_gym.envs.arm.actions import ActionMode, make_action_mode
+from policytrim_gym.envs.arm.actions import ActionMode, JointTargets, make_action_mode
 from policytrim_gym.envs.arm.engine import PhysicsEngine
 from policytrim_gym.envs.arm.engines import check_engine, make_engine
 from policytrim_gym.envs.arm.observer import ArmObserver
@@ -76,8 +76,8 @@ class ArmEnv(gym.Env[dict[str, Any], NDArray[np.float32]]):
     ) -> None:
         self.tasks = _checked_tasks(task)
         self.engine_name = check_engine(engine)
-        if max_episode_steps < 1:
-            raise InvalidSpec(f"max_episode_steps must be at least 1, got {max_episode_steps}")
+        if isinstance(max_episode_steps, bool) or not isinstance(max_episode_steps, int) or max_episode_steps < 1:
+            raise InvalidSpec(f"max_episode_steps must be an integer of at least 1, got {max_episode_steps!r}")
         if render_mode not in (None, "rgb_array"):
             raise InvalidSpec(f"render_mode must be None or 'rgb_array', got {render_mode!r}")
         if not isinstance(randomization, Randomization):
@@ -92,7 +92,7 @@ class ArmEnv(gym.Env[dict[str, Any], NDArray[np.float32]]):
         self.action_space: gym.spaces.Box = self.action_mode.space  # type: ignore[assignment]  # Gymnasium declares the base class
         self.action_kinds = self.action_mode.kinds
         self.observation_space = self._observer.space
-        self.action_origins = self._observer.joint_indices if action == "joint" else None
+        self.action_origins = self._observer.joint_indices if isinstance(self.action_mode, JointTargets) else None
         self.look = True
         self.initial_state: InitialState | None = None
         self._engines: dict[str, PhysicsEngine] = {}
@@ -255,7 +255,7 @@ class ArmEnv(gym.Env[dict[str, Any], NDArray[np.float32]]):
 
 
 def _checked_tasks(task: Sequence[str] | str) -> tuple[str, ...]:
-    tasks = (task,) if isinstance(task, str) else tuple(task)
+    tasks = (task,) if isinstance(task, str) or not isinstance(task, Sequence) else tuple(task)
     if not tasks:
         raise UnknownTask(f"task must name at least one of {tuple(TASKS)}, got none")
     for name in tasks:
