@@ -143,7 +143,7 @@ def demo_config(seed: int = 0) -> ExperimentConfig:
     )
 
 
-def arm_trim_config(**changes: Any) -> TrimConfig:
+def arm_trim_config() -> TrimConfig:
     """Returns the trim of joint targets.
 
     Played three times as fast, untrained chunks of joint targets lose next to no success, so the warm start gives nearly all of the speed
@@ -151,17 +151,16 @@ def arm_trim_config(**changes: Any) -> TrimConfig:
     of the time at the whole chunk, from 500 75 %), less noise (a chunk must end within a centimetre), more rollouts an iteration (two
     tasks, not six), and an `advantage_eps` that lets a failure weigh more than a step.
     """
-    values: dict[str, Any] = {
-        "groups_per_task": 4,
-        "stage1_fraction": 0.25,
-        "advantage_eps": 0.15,
-        "exploration_start": {"action_std": 0.08, "gain_std": 0.10},
-        "exploration_end": {"action_std": 0.05, "gain_std": 0.03},
-        "validation_states": 60,
-        "num_validations": 6,
-        "warm_start": WarmStartConfig(states_per_task=500, gradient_steps=8000),
-    }
-    return TrimConfig(**{**values, **changes})
+    return TrimConfig(
+        groups_per_task=4,
+        stage1_fraction=0.25,
+        advantage_eps=0.15,
+        exploration_start={"action_std": 0.08, "gain_std": 0.10},
+        exploration_end={"action_std": 0.05, "gain_std": 0.03},
+        validation_states=60,
+        num_validations=6,
+        warm_start=WarmStartConfig(states_per_task=500, gradient_steps=8000),
+    )
 
 
 def arm_demo_config(seed: int = 0) -> ExperimentConfig:
@@ -171,7 +170,12 @@ def arm_demo_config(seed: int = 0) -> ExperimentConfig:
         env_kwargs={"task": "push", "engine": "mujoco"},
         transfer_env_kwargs={"engine": "pybullet"},
         clone=CloneConfig(demos_per_task=120, gradient_steps=3000),
-        trim=arm_trim_config(warm_start=WarmStartConfig(states_per_task=200, gradient_steps=2500), validation_states=40, num_validations=4),
+        trim=replace(
+            arm_trim_config(),
+            warm_start=WarmStartConfig(states_per_task=200, gradient_steps=2500),
+            validation_states=40,
+            num_validations=4,
+        ),
         total_timesteps=250_000,
         horizons=(8, 16, 32),
         playback_rates=(1.0, 2.0, 3.0),

@@ -44,29 +44,30 @@ class ActionIncrements:
         if values.shape != (len(origins),) or not np.isfinite(values).all() or not (values > 0).all():
             raise InvalidSpec(f"action_scale must be {len(origins)} finite numbers above 0, got {values.tolist()}")
         self.scale = torch.tensor(values)
-        self._dimensions = [dimension for dimension, origin in enumerate(origins) if origin is not None]
+        self.continued = [dimension for dimension, origin in enumerate(origins) if origin is not None]
+        """Dimensions with an origin."""
         self._origins = [origin for origin in origins if origin is not None]
 
     @property
     def is_identity(self) -> bool:
         """Whether actions are their own increments."""
-        return not self._dimensions and bool((self.scale == 1).all())
+        return not self.continued and bool((self.scale == 1).all())
 
     def to_actions(self, increments: torch.Tensor, state: torch.Tensor) -> torch.Tensor:
         """Returns the actions (B, H, A) that the increments (B, H, A) mean in the states (B, state_size)."""
         actions = increments * self.scale
-        if self._dimensions:
-            moved = actions[..., self._dimensions].cumsum(dim=1)
-            actions[..., self._dimensions] = state[:, None, self._origins] + moved
+        if self.continued:
+            moved = actions[..., self.continued].cumsum(dim=1)
+            actions[..., self.continued] = state[:, None, self._origins] + moved
         return actions
 
     def from_actions(self, actions: torch.Tensor, state: torch.Tensor) -> torch.Tensor:
         """Returns the increments (B, H, A) with which the actions (B, H, A) follow the states (B, state_size)."""
         increments = actions.clone()
-        if self._dimensions:
-            targets = actions[..., self._dimensions]
+        if self.continued:
+            targets = actions[..., self.continued]
             before = torch.cat([state[:, None, self._origins], targets[:, :-1]], dim=1)
-            increments[..., self._dimensions] = targets - before
+            increments[..., self.continued] = targets - before
         return increments / self.scale
 
 

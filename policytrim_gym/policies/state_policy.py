@@ -167,7 +167,6 @@ class StatePolicy(TrainableChunkPolicy):
             torch.manual_seed(seed)
             self.network = _ChunkMLP(config, tokenizer.vocabulary_size)
         self._increments = ActionIncrements(config.origins)
-        self._continued = [dimension for dimension, origin in enumerate(config.origins) if origin is not None]
         self._is_motion = torch.from_numpy(is_motion(config.action_kinds, config.origins).astype(np.float32))
         self._spec = config.to_spec()
         self._tokens: dict[str, list[int]] = {}
@@ -234,11 +233,11 @@ class StatePolicy(TrainableChunkPolicy):
         noise = torch.randn(state.shape, generator=generator) * self.network.state_std * STATE_NOISE
         errors = self.network(state + noise, tokens) - self._increments.from_actions(torch.from_numpy(actions), state)
         loss = errors.abs().mean()
-        if self._continued:
+        if self._increments.continued:
             # Increments that are each right within their noise may add up to a target that is not. Independent errors would grow with
             # the square root of the step, so every step weighs the same.
             steps = torch.arange(1, errors.shape[1] + 1).sqrt()[:, None]
-            loss = loss + TARGET_LOSS * (errors[..., self._continued].cumsum(dim=1) / steps).abs().mean()
+            loss = loss + TARGET_LOSS * (errors[..., self._increments.continued].cumsum(dim=1) / steps).abs().mean()
         return loss
 
     def encode(self, observations: Sequence[Observation]) -> tuple[torch.Tensor, torch.Tensor]:
