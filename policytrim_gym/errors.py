@@ -51,6 +51,10 @@ class InitialStateOutOfRange(PolicyTrimError, IndexError):
     """The index of an initial state is outside 0..num_initial_states - 1."""
 
 
+class MismatchedTransform(PolicyTrimError, ValueError):
+    """A transform of an observation map got values whose shape, type or range it does not take."""
+
+
 class CorruptCheckpoint(PolicyTrimError, ValueError):
     """A checkpoint folder is incomplete, truncated or of another architecture."""
 
@@ -101,3 +105,23 @@ class CorruptReport(PolicyTrimError, ValueError):
 
 class InvalidStatistic(PolicyTrimError, ValueError):
     """A statistic was asked for of counts or values that cannot have it."""
+
+
+class ProtocolError(PolicyTrimError, ValueError):
+    """A message breaks the openpi protocol or its limits, or the other side does not speak it."""
+
+
+class ServerUnreachable(PolicyTrimError, ConnectionError):
+    """No policy server answers at an address, it refuses the client, or it closed the connection more often than was retried."""
+
+
+class InferenceTimeout(PolicyTrimError, TimeoutError):
+    """A policy server gave no chunk in time."""
+
+
+class ServerFailed(PolicyTrimError, RuntimeError):
+    """A policy server answered with an error of its own."""
+
+
+class CannotListen(PolicyTrimError, OSError):
+    """A server cannot take its port: another program has it, or the address is not one of this machine."""
