@@ -278,7 +278,7 @@ class ObservationMap:
 
     def _model_array(self, model_input: ModelInput, found: Mapping[str, Any]) -> NDArray[Any]:
         if model_input.source is not None:
-            value = found[model_input.source]
+            value = np.atleast_1d(found[model_input.source])  # openpi's clients, too, send a single number as a vector
         else:
             parts = [self._model_array(part, found) for part in model_input.concatenate]
             value = _joined(parts)
