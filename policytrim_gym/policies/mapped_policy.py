@@ -37,7 +37,7 @@ class MappedPolicy(ChunkPolicy):
         mine, theirs = observation_map.model_spec, policy.spec
         if (mine.chunk_size, mine.action_dim) != (theirs.chunk_size, theirs.action_dim):
             raise InvalidSpec(
-                f"the observation map {observation_map.name or ''} is for a model with chunks of {mine.chunk_size} x {mine.action_dim} "
+                f"{observation_map.title} is for a model with chunks of {mine.chunk_size} x {mine.action_dim} "
                 f"(chunk_size x action_dim), this one predicts {theirs.chunk_size} x {theirs.action_dim}: correct the copy of the map"
             )
         self.policy = policy

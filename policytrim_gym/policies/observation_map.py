@@ -20,6 +20,7 @@ from policytrim_gym.policy import Observation
 from policytrim_gym.share import share_file
 from policytrim_gym.spec import PolicySpec
 
+Shape = tuple[int | None, ...]
 INSTRUCTION = "instruction"
 REHEARSAL_SIZE = 64  # stands for None in a shape when a map is tried out on zeros
 
@@ -38,11 +39,11 @@ class ModelInput:
         InvalidConfig: neither or both of source and concatenate, a shape that is missing or too much, an unknown transform or argument.
 
     >>> ModelInput(source="state", shape=(39,), transforms=({"take": {"count": 4}},)).sources
-    {'state': (39,)}
+    (('state', (39,)),)
     """
 
     source: str | None = None
-    shape: tuple[int | None, ...] | None = None
+    shape: Shape | None = None
     concatenate: tuple[ModelInput, ...] = ()
     transforms: tuple[TransformEntry, ...] = ()
 
@@ -55,7 +56,9 @@ class ModelInput:
         if self.is_text and (self.shape is not None or self.transforms):
             raise InvalidConfig(f"the instruction is a sentence, without shape and transforms, got {self.shape} and {self.transforms}")
         if (self.source is None or self.is_text) != (self.shape is None):
-            raise InvalidConfig(f"shape must be given for each source (null fits any length), and only there, got {self.shape}")
+            raise InvalidConfig(
+                f"source {self.source!r} needs a shape (null fits any length), and what has no source needs none, got {self.shape}"
+            )
         if any(part.is_text for part in self.concatenate):
             raise InvalidConfig("concatenate joins arrays, got the instruction")
         _ = self.steps  # an unknown transform is refused here, not at the first observation
@@ -75,10 +78,11 @@ class ModelInput:
         return [*self.steps, *(step for part in self.concatenate for step in part.every_step())]
 
     @property
-    def sources(self) -> dict[str, tuple[int | None, ...]]:
-        """The shape of each array of the environment that this needs."""
-        own = {} if self.source is None or self.shape is None else {self.source: self.shape}
-        return own | {key: shape for part in self.concatenate for key, shape in part.sources.items()}
+    def sources(self) -> tuple[tuple[str, Shape], ...]:
+        """Key and shape of each array of the environment that this needs."""
+        if self.source is not None and self.shape is not None:
+            return ((self.source, self.shape),)
+        return tuple(source for part in self.concatenate for source in part.sources)
 
 
 @dataclass(frozen=True)
@@ -134,9 +138,10 @@ class ObservationMap:
         check_fields(self)
         if not self.inputs:
             raise InvalidConfig("inputs must have at least one model key, got none")
-        unread = [key for step in self._every_step() for key in step.env_keys if key not in self.sources]
+        sources = self.sources
+        unread = [key for step in self._every_step() for key in step.env_keys if key not in sources]
         if unread:
-            raise InvalidConfig(f'a transform reads "{unread[0]}", which is the source of no model key; sources: {sorted(self.sources)}')
+            raise InvalidConfig(f'a transform reads "{unread[0]}", which is the source of no model key; sources: {sorted(sources)}')
         _ = self.model_spec
 
     @classmethod
@@ -158,15 +163,15 @@ class ObservationMap:
         return loaded
 
     @cached_property
-    def sources(self) -> dict[str, tuple[int | None, ...]]:
+    def sources(self) -> dict[str, Shape]:
         """The shape of each array of the environment that the model needs.
 
         Raises:
             InvalidConfig: a source that is said to have two shapes.
         """
-        shapes: dict[str, tuple[int | None, ...]] = {}
+        shapes: dict[str, Shape] = {}
         for key, model_input in self.inputs.items():
-            for source, shape in model_input.sources.items():
+            for source, shape in model_input.sources:
                 if shapes.setdefault(source, shape) != shape:
                     raise InvalidConfig(f'{key}: the source "{source}" must have one shape, got {shapes[source]} and {shape}')
         return shapes
@@ -208,7 +213,7 @@ class ObservationMap:
             try:
                 value = found[INSTRUCTION] if model_input.is_text else self._model_array(model_input, found)
             except MismatchedTransform as error:
-                raise MismatchedTransform(f'{self._title}, model key "{key}": {error}') from error
+                raise MismatchedTransform(f'{self.title}, model key "{key}": {error}') from error
             _put(mapped, key.split(".") if self.nested_keys else [key], value)
         return mapped
 
@@ -226,15 +231,15 @@ class ObservationMap:
         values = np.asarray(chunk, dtype=np.float64)
         if values.shape != (self.chunk_size, self.action_dim):
             expected = (self.chunk_size, self.action_dim)
-            raise InvalidChunk(f"{self._title}: the model's chunk must have shape {expected} (chunk_size, action_dim), got {values.shape}")
+            raise InvalidChunk(f"{self.title}: the model's chunk must have shape {expected} (chunk_size, action_dim), got {values.shape}")
         arrays = {key: self._looked_up(env_observation, key) for step in self._output_steps for key in step.env_keys}
         try:
             for step in self._output_steps:
                 values = step(values, arrays, self._statistics)
         except MismatchedTransform as error:
-            raise MismatchedTransform(f"{self._title}, outputs: {error}") from error
+            raise MismatchedTransform(f"{self.title}, outputs: {error}") from error
         if values.ndim != 2 or len(values) != self.chunk_size:
-            raise MismatchedTransform(f"{self._title}, outputs: a chunk must stay ({self.chunk_size}, n), got {values.shape}")
+            raise MismatchedTransform(f"{self.title}, outputs: a chunk must stay ({self.chunk_size}, n), got {values.shape}")
         return values.astype(np.float32)
 
     @cached_property
@@ -251,7 +256,8 @@ class ObservationMap:
         return PolicySpec(1, 1, observation_shapes=self.sources, needs_instruction=any(value.is_text for value in self.inputs.values()))
 
     @property
-    def _title(self) -> str:
+    def title(self) -> str:
+        """How messages call this map."""
         return "the observation map" if self.name is None else f"the observation map {self.name}"
 
     def _every_step(self) -> list[Transform]:
@@ -264,7 +270,7 @@ class ObservationMap:
         try:
             self._source_spec.check_observation(found)
         except MissingObservation as error:
-            raise MissingObservation(f"{self._title}: {error}") from error
+            raise MissingObservation(f"{self.title}: {error}") from error
         return found
 
     def _looked_up(self, env_observation: Observation, key: str) -> Any:
@@ -272,7 +278,7 @@ class ObservationMap:
         value: Any = env_observation
         for part in [key] if key in env_observation else key.split("."):
             if not isinstance(value, Mapping) or part not in value:
-                raise MissingObservation(f'{self._title} needs the key "{key}"; the observation has {_known_keys(env_observation)}')
+                raise MissingObservation(f'{self.title} needs the key "{key}"; the observation has {_known_keys(env_observation)}')
             value = value[part]
         return value if isinstance(value, str) else np.asarray(value)
 
