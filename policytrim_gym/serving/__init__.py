@@ -1,0 +1,1 @@
+"""Offers a policy to clients on other machines."""
