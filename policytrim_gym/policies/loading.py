@@ -11,6 +11,12 @@ from pathlib import Path
 from policytrim_gym.errors import CorruptCheckpoint, MissingExtra, UnknownPolicy
 from policytrim_gym.policy import ChunkPolicy
 
+_LOADERS = {
+    "policytrim_state": ("policytrim_gym.policies.state_checkpoint", "load_state_policy", "train"),
+    "pi0": ("policytrim_gym.policies.pi0_checkpoint", "load_pi0", "vla"),
+}
+"""For each `model_type` of a config.json the module and function that load the folder, and the extra that they need."""
+
 
 def load_policy(uri: str) -> ChunkPolicy:
     """Loads a policy from a checkpoint folder, or from a function of the user's own.
@@ -40,13 +46,17 @@ def _from_folder(folder: Path) -> ChunkPolicy:
         raise CorruptCheckpoint(f"{folder / 'config.json'} is missing: the folder holds no checkpoint") from error
     except (ValueError, AttributeError) as error:
         raise CorruptCheckpoint(f"{folder / 'config.json'} is not readable JSON: {error}") from error
-    if model_type != "policytrim_state":
-        raise CorruptCheckpoint(f"{folder / 'config.json'}: model_type must be 'policytrim_state', got {model_type!r}")
+    if not isinstance(model_type, str) or model_type not in _LOADERS:
+        known = " or ".join(map(repr, _LOADERS))
+        raise CorruptCheckpoint(f"{folder / 'config.json'}: model_type must be {known}, got {model_type!r}")
+    module_name, function_name, extra = _LOADERS[model_type]
     try:
-        from policytrim_gym.policies.state_checkpoint import load_state_policy
+        policy: ChunkPolicy = getattr(importlib.import_module(module_name), function_name)(str(folder))
+    except MissingExtra:
+        raise
     except ImportError as error:
-        raise MissingExtra(f'loading {folder} needs {error.name}: pip install "policytrim[train]"') from error
-    return load_state_policy(str(folder))
+        raise MissingExtra(f'loading {folder} needs {error.name}: pip install "policytrim[{extra}]"') from error
+    return policy
 
 
 def _from_factory(uri: str) -> ChunkPolicy:
