@@ -26,6 +26,7 @@ from policytrim_gym.errors import (
 from policytrim_gym.policies.loading import load_policy
 from policytrim_gym.policies.openpi import OpenpiPolicy
 from policytrim_gym.policies.openpi_codec import MessageLimits
+from policytrim_gym.spec import PolicySpec
 
 SIZES = {"chunk_size": CHUNK_SIZE, "action_dim": ACTION_DIM}
 
@@ -75,6 +76,10 @@ def test_the_uri_loads_the_policy():
     with websocket_server(answering(official, SIZES)) as uri:
         policy = load_policy(uri)
         assert policy.predict_action_chunk(make_observation(1)).actions.shape == (CHUNK_SIZE, ACTION_DIM)
+        policy.close()
+    with websocket_server(answering(official)) as uri:
+        policy = load_policy(uri, PolicySpec(CHUNK_SIZE, ACTION_DIM, control_dt_s=0.1))
+        assert (policy.spec.chunk_size, policy.spec.control_dt_s) == (CHUNK_SIZE, 0.1)
         policy.close()
     for uri in ("http://localhost:8000", "ws://", "ws://host:port"):
         with pytest.raises(UnknownPolicy, match="ws://host:port"):

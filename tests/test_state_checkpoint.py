@@ -171,7 +171,7 @@ def test_a_folder_without_a_checkpoint_is_named(tmp_path: Path) -> None:
     ("uri", "words"),
     [
         ("no/such/folder", "no such checkpoint folder"),
-        ("ws://localhost:8000", "servers are not built yet"),
+        ("http://localhost:8000", "a policy server is ws://host:port"),
         ("python:json", "expected python:module:factory"),
         ("python::make", "expected python:module:factory"),
         ("python:no_such_module:make", "no_such_module"),

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from policytrim_gym.errors import CorruptCheckpoint, MissingExtra, UnknownPolicy
 from policytrim_gym.policy import ChunkPolicy
+from policytrim_gym.spec import PolicySpec
 
 _LOADERS = {
     "policytrim_state": ("policytrim_gym.policies.state_checkpoint", "load_state_policy", "train"),
@@ -18,25 +19,40 @@ _LOADERS = {
 """For each `model_type` of a config.json the module and function that load the folder, and the extra that they need."""
 
 
-def load_policy(uri: str) -> ChunkPolicy:
-    """Loads a policy from a checkpoint folder, or from a function of the user's own.
+def load_policy(uri: str, model: PolicySpec | None = None) -> ChunkPolicy:
+    """Loads a policy from a checkpoint folder, from a policy server, or from a function of the user's own.
 
     Args:
-        uri: a folder with config.json and model.safetensors; or `python:module:factory`, where `factory()` returns a ChunkPolicy.
+        uri: a folder with config.json and model.safetensors; `ws://host:port` or `wss://host:port`, an openpi server; or
+            `python:module:factory`, where `factory()` returns a ChunkPolicy.
+        model: what an observation map says of the model, for a server that does not say its own sizes.
 
     Raises:
         UnknownPolicy: the URI names nothing that can be loaded; the message says what was tried.
+        ServerUnreachable, ServerFailed, ProtocolError: no openpi server answers there.
         CorruptCheckpoint: a folder that is incomplete, truncated or of another architecture.
         MissingExtra: the checkpoint needs a package that is not installed.
     """
     if uri.startswith("python:"):
         return _from_factory(uri)
     if "://" in uri:
-        raise UnknownPolicy(f"{uri}: policy servers are not built yet; expected a checkpoint folder or python:module:factory")
+        return _from_server(uri, model)
     folder = Path(uri)
     if not folder.is_dir():
         raise UnknownPolicy(f"{uri}: no such checkpoint folder (a folder with config.json and model.safetensors, or python:module:factory)")
     return _from_folder(folder)
+
+
+def _from_server(uri: str, model: PolicySpec | None) -> ChunkPolicy:
+    try:
+        from policytrim_gym.policies.openpi import OpenpiPolicy
+
+        if model is None:
+            return OpenpiPolicy(uri)
+        # Without the horizon: a spec always has one, and the server's would never be heard.
+        return OpenpiPolicy(uri, chunk_size=model.chunk_size, action_dim=model.action_dim, control_dt_s=model.control_dt_s)
+    except ModuleNotFoundError as error:
+        raise MissingExtra(f'{uri} needs {error.name}: pip install "policytrim[openpi]"') from error
 
 
 def _from_folder(folder: Path) -> ChunkPolicy:
