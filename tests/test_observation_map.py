@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import json
 import math
+import re
+from pathlib import Path
 
 import gymnasium as gym
 import numpy as np
 import pytest
 
+from policytrim_gym.cli.main import main
 from policytrim_gym.config import dump_yaml, load_yaml
 from policytrim_gym.errors import InvalidChunk, InvalidConfig, InvalidSpec, MismatchedTransform, MissingFile, MissingObservation
 from policytrim_gym.policies.mapped_policy import MappedPolicy
@@ -165,6 +169,24 @@ def test_what_the_map_says_goes_before_what_the_model_says():
     assert (spec.execute_horizon, spec.control_dt_s) == (1, 0.05)
 
 
+def straight_model():
+    """A model of Pendulum-v1 behind `straight.yaml` of the test below."""
+    return CallablePolicy(lambda shown: np.zeros((4, 32)), PolicySpec(4, 32, observation_shapes={"observation/state": (32,)}))
+
+
+def test_the_command_line_puts_the_map_between(tmp_path, capsys):
+    arguments = ["sweep", "--policy", "python:test_observation_map:straight_model", "--env", "Pendulum-v1", "--workers", "0"]
+    assert main([*arguments, "--episodes", "1"]) == 1
+    capsys.readouterr()
+    state = ModelInput(source="state", shape=(3,), transforms=({"pad_to": {"size": 32}},))
+    (tmp_path / "straight.yaml").write_text(dump_yaml(ObservationMap(4, 32, {"observation/state": state}, ({"take": {"count": 1}},))))
+    assert main([*arguments, "--episodes", "1", "--observation-map", str(tmp_path / "straight.yaml")]) == 0
+    assert "h=4" in capsys.readouterr().out
+    assert main([*arguments, "--observation-map", "openpi_libero"]) == 1
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "the observation map openpi_libero is for a model with chunks of 10 x 7" in error
+
+
 def test_a_model_of_other_sizes_is_refused_with_both():
     inner = CallablePolicy(lambda shown: np.zeros((50, 32)), PolicySpec(50, 32))
     with pytest.raises(InvalidSpec, match=r"chunks of 3 x 3 .* predicts 50 x 32"):
@@ -284,6 +306,17 @@ def test_transforms_that_do_not_fit_each_other_are_found_before_the_first_observ
         ObservationMap.load(file)
 
 
+def test_what_fits_some_observation_is_not_refused_by_the_trial_on_zeros(tmp_path):
+    cut = ModelInput(source="image", shape=(None, None, 3), transforms=({"center_crop": {"height": 700, "width": 700}},))
+    padded = ModelInput(source="state", shape=(None,), transforms=({"pad_to": {"size": 32}},))
+    (tmp_path / "map.yaml").write_text(dump_yaml(ObservationMap(1, 2, {"image": cut, "state": padded})))
+    loaded = ObservationMap.load(tmp_path / "map.yaml")
+    mapped = loaded.observation({"image": picture(720, 1280, 3), "state": np.zeros(7)})
+    assert shapes_of(mapped) == {"image": (700, 700, 3), "state": (32,)}
+    with pytest.raises(MismatchedTransform, match='map, model key "state": pad_to: size must be at least the 33 numbers'):
+        loaded.observation({"image": picture(720, 1280, 3), "state": np.zeros(33)})
+
+
 def test_an_unknown_map_is_refused_with_those_there_are(tmp_path):
     for name in ("openpi_libro", str(tmp_path / "none.yaml")):
         with pytest.raises(MissingFile, match="openpi_libero") as caught:
@@ -296,6 +329,13 @@ def test_an_unknown_key_of_a_file_is_refused_with_a_suggestion(tmp_path):
     file.write_text("chunk_size: 1\naction_dim: 1\nimputs: {}\n")
     with pytest.raises(InvalidConfig, match=r'map.yaml: unknown key "imputs" in ObservationMap; did you mean "inputs"'):
         ObservationMap.load(file)
+
+
+def test_the_reference_lists_every_transform_with_its_arguments():
+    page = (Path(__file__).parents[1] / "docs/reference/observation-maps.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \| (.*?) \|", page, re.MULTILINE)
+    listed = {name: re.findall(r"`(\w+)(?:=[^`]*)?`", arguments) for name, arguments in rows}
+    assert listed == {name: list(inspect.signature(function).parameters)[1:] for name, function in FUNCTIONS.items()}
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)

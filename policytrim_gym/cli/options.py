@@ -83,6 +83,16 @@ def add_policy(parser: argparse.ArgumentParser, *, required: bool = True) -> Non
     )
 
 
+def add_observation_map(parser: argparse.ArgumentParser) -> None:
+    """Adds `--observation-map FILE`, for a policy that calls things otherwise than the environment does."""
+    parser.add_argument(
+        "--observation-map",
+        metavar="FILE",
+        default=None,
+        help="YAML between environment and model, or the name of one that comes with the package, such as openpi_libero",
+    )
+
+
 def add_env(parser: argparse.ArgumentParser) -> None:
     """Adds `--env ID` and `--env-kwargs key=value ...`; both default to None: what the checkpoint was trained on."""
     parser.add_argument("--env", metavar="ID", default=None, help="Gymnasium id (default: what the checkpoint knows)")

@@ -25,6 +25,7 @@ COLUMNS = ("h", "playback", "delay", "success", "steps", "steps, all", "calls", 
 def add_subject(parser: argparse.ArgumentParser, split: str) -> None:
     """Adds the options of every command that rolls a policy out."""
     shared.add_policy(parser)
+    shared.add_observation_map(parser)
     shared.add_env(parser)
     parser.add_argument("--split", choices=("train", "validation", "test"), default=split, help="which initial states")
     parser.add_argument(
@@ -46,10 +47,9 @@ def load_subject(options: argparse.Namespace) -> tuple[ChunkPolicy, EnvFactory]:
         InvalidConfig: neither names one; a policy that is evaluated in an environment it was not made for would only look bad.
     """
     from policytrim_gym.policies.checkpoint_facts import load_facts
-    from policytrim_gym.policies.loading import load_policy
     from policytrim_gym.rollouts.env_factory import EnvFactory
 
-    policy = load_policy(options.policy)
+    policy = load_mapped(options)
     facts = load_facts(options.policy) if Path(options.policy).is_dir() else None
     if facts is not None and facts.env is not None:
         return policy, EnvFactory(*shared.env_of(options, facts.env, facts.env_kwargs))
@@ -59,6 +59,20 @@ def load_subject(options: argparse.Namespace) -> tuple[ChunkPolicy, EnvFactory]:
             "give --env or --env-kwargs, such as --env-kwargs 'tasks=[reach-v3]'"
         )
     return policy, EnvFactory(*shared.env_of(options))
+
+
+def load_mapped(options: argparse.Namespace) -> ChunkPolicy:
+    """Returns the policy of `--policy`, behind the map of `--observation-map` where the command has that option and it is given."""
+    from policytrim_gym.policies.loading import load_policy
+
+    path = getattr(options, "observation_map", None)  # trim and train-horizon change or watch the model itself, without a map
+    if path is None:
+        return load_policy(options.policy)
+    from policytrim_gym.policies.mapped_policy import MappedPolicy
+    from policytrim_gym.policies.observation_map import ObservationMap
+
+    observation_map = ObservationMap.load(path)
+    return MappedPolicy(load_policy(options.policy, observation_map.model_spec), observation_map)
 
 
 def num_episodes(options: argparse.Namespace, evaluator: Evaluator) -> int:

@@ -22,7 +22,8 @@ from policytrim_gym.spec import PolicySpec
 
 Shape = tuple[int | None, ...]
 INSTRUCTION = "instruction"
-REHEARSAL_SIZE = 64  # stands for None in a shape when a map is tried out on zeros
+IMAGE_AXES = 3
+REHEARSAL_SIZE = 1024  # stands for None in a shape when a map is tried out on zeros: room for every crop
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,11 @@ class ModelInput:
     def steps(self) -> tuple[Transform, ...]:
         """The transforms, with their arguments checked."""
         return tuple(Transform.of(entry) for entry in self.transforms)
+
+    @property
+    def has_known_size(self) -> bool:
+        """Whether zeros can stand for the sources: images of any size can, a vector whose length is open cannot."""
+        return all(len(shape) == IMAGE_AXES or None not in shape for _, shape in self.sources)
 
     def every_step(self) -> list[Transform]:
         """Returns the transforms of this and of its parts."""
@@ -188,7 +194,9 @@ class ObservationMap:
         Sources inside a nested mapping are left out of its `observation_shapes`; they are checked all the same.
         """
         zeros = self._zeros()
-        self.observation(zeros)
+        for key, model_input in self.inputs.items():
+            if model_input.has_known_size:
+                self._model_value(key, model_input, zeros)
         env_actions = self.actions(np.zeros((self.chunk_size, self.action_dim)), zeros)
         return PolicySpec(
             self.chunk_size,
@@ -210,11 +218,7 @@ class ObservationMap:
         found = self._found(env_observation)
         mapped: dict[str, Any] = {}
         for key, model_input in self.inputs.items():
-            try:
-                value = found[INSTRUCTION] if model_input.is_text else self._model_array(model_input, found)
-            except MismatchedTransform as error:
-                raise MismatchedTransform(f'{self.title}, model key "{key}": {error}') from error
-            _put(mapped, key.split(".") if self.nested_keys else [key], value)
+            _put(mapped, key.split(".") if self.nested_keys else [key], self._model_value(key, model_input, found))
         return mapped
 
     def actions(self, chunk: ArrayLike, env_observation: Observation) -> NDArray[np.float32]:
@@ -282,6 +286,14 @@ class ObservationMap:
             value = value[part]
         return value if isinstance(value, str) else np.asarray(value)
 
+    def _model_value(self, key: str, model_input: ModelInput, found: Mapping[str, Any]) -> Any:
+        if model_input.is_text:
+            return found[INSTRUCTION]
+        try:
+            return self._model_array(model_input, found)
+        except MismatchedTransform as error:
+            raise MismatchedTransform(f'{self.title}, model key "{key}": {error}') from error
+
     def _model_array(self, model_input: ModelInput, found: Mapping[str, Any]) -> NDArray[Any]:
         if model_input.source is not None:
             value = np.atleast_1d(found[model_input.source])  # openpi's clients, too, send a single number as a vector
@@ -297,7 +309,7 @@ class ObservationMap:
         zeros: dict[str, Any] = {INSTRUCTION: ""}
         for key, shape in self.sources.items():
             sizes = [REHEARSAL_SIZE if size is None else size for size in shape]
-            zeros[key] = np.zeros(sizes, np.uint8 if len(sizes) == 3 else np.float32)
+            zeros[key] = np.zeros(sizes, np.uint8 if len(sizes) == IMAGE_AXES else np.float32)
         return zeros
 
 
