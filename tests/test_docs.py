@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*(ROOT / "docs").rglob("*.md"), *ROOT.glob("*.md")])
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 PYTHON_BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
-RUNNABLE = ["README.md", "docs/how-to/own-environment-and-policy.md"]
+RUNNABLE = ["README.md", "docs/how-to/own-environment-and-policy.md", "docs/how-to/observation-maps.md"]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 
 
@@ -118,5 +118,5 @@ def test_the_tables_of_settings_are_those_of_the_docstrings(monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT / "docs"))
     tables = importlib.import_module("config_tables")
     page = tables.PAGE.read_text()
-    assert len(tables.PLACE.findall(page)) == 5
+    assert len(tables.PLACE.findall(page)) == 7
     assert page == tables.render(page), "run python docs/config_tables.py"
