@@ -33,6 +33,7 @@ def share_files() -> list[tuple[str, list[str]]]:
         (f"{SHARE}/launch", sorted(glob("launch/*.launch.py"))),
         (f"{SHARE}/config", sorted(glob("config/*.yaml") + glob("config/*.xml") + glob("config/*.rviz"))),
         (f"{SHARE}/config/robots", sorted(glob("config/robots/*.yaml"))),
+        (f"{SHARE}/config/recipes", sorted(glob("config/recipes/*.yaml"))),
         (f"{SHARE}/urdf", sorted(glob("urdf/*.urdf") + glob("urdf/*.xacro"))),
     ]
     return [(target, files) for target, files in folders if files]
@@ -82,7 +83,14 @@ EXTRAS = {
         "ros-lifecycle-msgs<2.1",
         "ros-rosgraph-msgs<2.1",
     ],
-    "vla": ["torch>=2.6", "transformers>=5.0"],
+    "vla": [
+        "torch>=2.6",
+        "transformers>=5.23",  # its pi0 is one of the library's classes
+        "peft>=0.18",
+        "safetensors>=0.4",
+        "pillow>=10",
+        "pyyaml>=6",
+    ],
     "dev": [
         "pytest>=8",
         "ruff>=0.12",

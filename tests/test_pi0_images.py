@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from policytrim_gym.errors import MissingObservation
-from policytrim_gym.policies.pi0_images import prepare_image, resize_with_pad
+from policytrim_gym.policies.pi0_images import prepare_image
 
 
 def random_image(height: int, width: int) -> np.ndarray:
@@ -16,19 +16,6 @@ def random_image(height: int, width: int) -> np.ndarray:
 def test_an_image_of_the_models_size_keeps_its_numbers() -> None:
     image = random_image(28, 28)
     np.testing.assert_allclose(prepare_image(image, 28).transpose(1, 2, 0), image / 255 * 2 - 1, atol=1e-6)
-
-
-@pytest.mark.parametrize("shape", [(480, 640), (64, 48), (20, 28), (10, 7), (1, 300)])
-def test_the_inside_is_the_bilinear_resize_of_pillow_and_the_margin_is_black(shape: tuple[int, int]) -> None:
-    pillow = pytest.importorskip("PIL.Image")
-    image = random_image(*shape)
-    ratio = max(shape) / 28
-    height, width = (max(1, int(side / ratio)) for side in shape)
-    expected = np.zeros((28, 28, 3), np.uint8)
-    top, left = (28 - height) // 2, (28 - width) // 2
-    resized = pillow.fromarray(image).resize((width, height), pillow.Resampling.BILINEAR)
-    expected[top : top + height, left : left + width] = resized
-    np.testing.assert_allclose(resize_with_pad(image, 28).astype(int), expected.astype(int), atol=1)
 
 
 @pytest.mark.parametrize(

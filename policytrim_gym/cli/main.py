@@ -44,6 +44,7 @@ EXTRA_OF_MODULE = {
     "matplotlib": "report",
     "PIL": "report",
     "transformers": "vla",
+    "peft": "vla",
 }
 """Which extra brings a module that is not there."""
 
