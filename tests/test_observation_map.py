@@ -85,7 +85,7 @@ def test_a_shipped_map_takes_what_its_environment_gives(name):
     assert mapped.pop("prompt", None) == observation.get("instruction")
     assert shapes_of(mapped) == SHAPES[name]
     images = [value for value in [*mapped.values(), *mapped.get("images", {}).values()] if np.ndim(value) == 3]
-    assert images and all(image.dtype == np.uint8 for image in images)
+    assert images and all(image.dtype == np.uint8 and image.flags.c_contiguous for image in images)
     actions = loaded.actions(np.full((loaded.chunk_size, loaded.action_dim), 0.4), observation)
     assert actions.shape == (loaded.chunk_size, loaded.env_spec.action_dim) and actions.dtype == np.float32
     assert loaded.action_kinds is not None and len(loaded.action_kinds) == actions.shape[1]
@@ -169,8 +169,16 @@ def test_what_the_map_says_goes_before_what_the_model_says():
     assert (spec.execute_horizon, spec.control_dt_s) == (1, 0.05)
 
 
+def straight_map(folder):
+    """Writes a map between Pendulum-v1 and a model of 32 numbers, and returns its path."""
+    state = ModelInput(source="state", shape=(3,), transforms=({"pad_to": {"size": 32}},))
+    file = folder / "straight.yaml"
+    file.write_text(dump_yaml(ObservationMap(4, 32, {"observation/state": state}, ({"take": {"count": 1}},))))
+    return str(file)
+
+
 def straight_model():
-    """A model of Pendulum-v1 behind `straight.yaml` of the test below."""
+    """A model for `straight_map`."""
     return CallablePolicy(lambda shown: np.zeros((4, 32)), PolicySpec(4, 32, observation_shapes={"observation/state": (32,)}))
 
 
@@ -178,13 +186,28 @@ def test_the_command_line_puts_the_map_between(tmp_path, capsys):
     arguments = ["sweep", "--policy", "python:test_observation_map:straight_model", "--env", "Pendulum-v1", "--workers", "0"]
     assert main([*arguments, "--episodes", "1"]) == 1
     capsys.readouterr()
-    state = ModelInput(source="state", shape=(3,), transforms=({"pad_to": {"size": 32}},))
-    (tmp_path / "straight.yaml").write_text(dump_yaml(ObservationMap(4, 32, {"observation/state": state}, ({"take": {"count": 1}},))))
-    assert main([*arguments, "--episodes", "1", "--observation-map", str(tmp_path / "straight.yaml")]) == 0
+    assert main([*arguments, "--episodes", "1", "--observation-map", straight_map(tmp_path)]) == 0
     assert "h=4" in capsys.readouterr().out
     assert main([*arguments, "--observation-map", "openpi_libero"]) == 1
     error = capsys.readouterr().err
     assert error.count("\n") == 1 and "the observation map openpi_libero is for a model with chunks of 10 x 7" in error
+
+
+def test_a_server_that_does_not_say_its_sizes_is_asked_in_the_words_of_the_map(tmp_path, capsys):
+    """The official server sends metadata without any size."""
+    servers = pytest.importorskip("openpi_servers")
+    asked = []
+    file = straight_map(tmp_path)
+
+    def answer(observation):
+        asked.append(shapes_of(observation))
+        return {"actions": np.zeros((4, 32), np.float32)}
+
+    with servers.websocket_server(servers.answering(answer)) as uri:
+        command = ["evaluate", "--policy", uri, "--env", "Pendulum-v1", "--workers", "0", "--episodes", "1"]
+        assert main([*command, "--observation-map", file, "--horizon", "4"]) == 0
+    assert asked == [{"observation/state": (32,)}] * 50  # an episode of 200 steps
+    assert "h=4" in capsys.readouterr().out
 
 
 def test_a_model_of_other_sizes_is_refused_with_both():

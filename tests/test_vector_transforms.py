@@ -108,6 +108,7 @@ def test_no_rotation_is_zero_even_where_rounding_makes_it_more_than_one():
         (lambda: transforms.reorder(CHUNK, (0, 1, 1, 2)), r"each of 0..3 once, got \[0, 1, 1, 2\]"),
         (lambda: transforms.clip(CHUNK, 1.0, -1.0), "low must not be above high"),
         (lambda: transforms.delta_to_absolute(CHUNK, STATE, (6,)), "index 6 is beyond the 6"),
+        (lambda: transforms.delta_to_absolute(CHUNK, CHUNK, (0,)), r"must be a vector, got shape \(5, 4\)"),
         (lambda: transforms.delta_to_absolute(CHUNK, STATE, (0,) * 5), "at most the 4 numbers of an action, got 5"),
         (lambda: transforms.quaternion_to_axis_angle(STATE), r"got shape \(6,\)"),
         (lambda: transforms.normalize_quantile(CHUNK, NormStatistics((0.0,), (1.0,))), "have no q01 and q99"),

@@ -302,7 +302,8 @@ class ObservationMap:
             value = _joined(parts)
         for step in model_input.steps:
             value = step(value, found, self._statistics)
-        return value if value.dtype == np.uint8 else np.ascontiguousarray(value, dtype=np.float32)
+        # A turned picture is a view with negative strides, which PyTorch refuses.
+        return np.ascontiguousarray(value, dtype=np.uint8 if value.dtype == np.uint8 else np.float32)
 
     def _zeros(self) -> dict[str, Any]:
         """Returns an observation of zeros as this map needs it; what has three axes is taken for an image."""

@@ -172,6 +172,8 @@ def absolute_to_delta(actions: Vector, state: EnvArray, indices: tuple[int | Non
 def _origins(actions: Vector, state: Vector, indices: tuple[int | None, ...]) -> Vector:
     if len(indices) > actions.shape[-1]:
         raise MismatchedTransform(f"indices must be at most the {actions.shape[-1]} numbers of an action, got {len(indices)}")
+    if state.ndim != 1:
+        raise MismatchedTransform(f"the state must be a vector, got shape {state.shape}")
     _check_indices(state, tuple(index for index in indices if index is not None))
     origins = np.zeros(actions.shape[-1])
     for position, index in enumerate(indices):
