@@ -146,20 +146,21 @@ def demo_config(seed: int = 0) -> ExperimentConfig:
 def arm_trim_config() -> TrimConfig:
     """Returns the trim of joint targets.
 
-    Played three times as fast, untrained chunks of joint targets lose next to no success, so the warm start gives nearly all of the speed
-    and the training has to win the success of whole chunks back. Hence more states for the warm start (from 60 the policy succeeded 42 %
-    of the time at the whole chunk, from 500 75 %), less noise (a chunk must end within a centimetre), more rollouts an iteration (two
-    tasks, not six), and an `advantage_eps` that lets a failure weigh more than a step.
+    Played two and a half times as fast, untrained chunks of joint targets lose next to no success, so the warm start gives nearly all of the
+    speed and the training has to win the success of whole chunks back. Hence more states for the warm start (with a weaker base, 60 gave
+    42 % success at the whole chunk and 500 gave 75 %), less noise (a chunk must end within a centimetre), more rollouts an iteration (two
+    tasks, not six), and a `kappa` and an `advantage_eps` that let a failure weigh more than a step.
     """
     return TrimConfig(
-        groups_per_task=4,
+        groups_per_task=6,
         stage1_fraction=0.25,
+        kappa=0.4,
         advantage_eps=0.15,
         exploration_start={"action_std": 0.08, "gain_std": 0.10},
         exploration_end={"action_std": 0.05, "gain_std": 0.03},
         validation_states=60,
         num_validations=6,
-        warm_start=WarmStartConfig(states_per_task=500, gradient_steps=8000),
+        warm_start=WarmStartConfig(playback_rates=(1.0, 2.0, 2.5), states_per_task=1000, gradient_steps=12_000),
     )
 
 
