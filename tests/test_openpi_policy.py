@@ -211,6 +211,7 @@ def test_no_server_a_web_server_and_a_silent_one_are_told_apart():
         client.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi")
 
     def mail(client):
+        client.recv(4096)
         client.sendall(b"220 mail ready\r\n")
 
     for handler, reason in ((web, "HTTP 200 and no websocket"), (mail, "does not speak websocket")):

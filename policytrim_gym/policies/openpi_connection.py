@@ -172,7 +172,7 @@ class OpenpiConnection:
             )
         except InvalidStatus as error:
             raise self._refused(error.response.status_code) from error
-        except InvalidHandshake as error:
+        except (InvalidHandshake, AssertionError) as error:  # the library asserts that a server does not speak first
             raise ProtocolError(f"{self.uri} does not speak websocket ({error}); is this the port of an openpi server?") from error
         self._opened = Opened(stack, connection)
         try:

@@ -1,0 +1,77 @@
+"""`policytrim serve`: offers a policy in the openpi websocket protocol."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+from types import FrameType
+from typing import NoReturn
+
+from policytrim_gym.cli import options as shared
+from policytrim_gym.errors import InvalidConfig
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the options."""
+    shared.add_policy(parser)
+    parser.add_argument("--port", metavar="N", type=shared.number(int, 0), default=8000, help="0 takes a free one")
+    parser.add_argument("--host", metavar="ADDRESS", default="127.0.0.1", help="0.0.0.0 is reached from other machines too")
+    parser.add_argument(
+        "--api-key-env", metavar="NAME", default=None, help="environment variable with the key that clients must send (default: no key)"
+    )
+    parser.add_argument(
+        "--execute-horizon",
+        metavar="H",
+        type=shared.number(int, 1),
+        default=None,
+        help="actions of each chunk that clients are told to run (default: the policy's)",
+    )
+    parser.add_argument(
+        "--max-wait-ms",
+        metavar="MS",
+        type=shared.number(float, 0),
+        default=0.0,
+        help="how long an observation waits for those of other clients",
+    )
+
+
+def run(options: argparse.Namespace) -> None:
+    """Serves until Ctrl-C or SIGTERM, which end it well: what is in flight is answered.
+
+    Raises:
+        InvalidConfig: a variable for the key that is not set.
+        CannotListen: the port is taken.
+    """
+    from policytrim_gym.policies.loading import load_policy
+    from policytrim_gym.serving.openpi_server import OpenpiServer
+
+    api_key = None if options.api_key_env is None else os.environ.get(options.api_key_env)
+    if options.api_key_env is not None and not api_key:
+        raise InvalidConfig(f"--api-key-env {options.api_key_env}: that environment variable must hold the key, it is not set or empty")
+    server = OpenpiServer(
+        load_policy(options.policy),
+        options.host,
+        options.port,
+        api_key=api_key,
+        execute_horizon=options.execute_horizon,
+        max_wait_s=options.max_wait_ms / 1000,
+    )
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        with server:
+            spec = server.spec
+            print(
+                f"{options.policy}: chunks of {spec.chunk_size} x {spec.action_dim}, {spec.horizon} to run, at {server.uri}; Ctrl-C stops",
+                flush=True,
+            )
+            server.wait()
+    except KeyboardInterrupt:
+        print("stopped")
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:
+    """Makes a service manager's way to stop a program the same as Ctrl-C."""
+    raise KeyboardInterrupt
