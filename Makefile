@@ -6,7 +6,7 @@ PYTHON ?= $(shell for python in python3 python3.12 python3.11; do \
 	$$python -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null \
 	&& { echo $$python; break; }; done)
 VENV ?= .venv
-EXTRAS ?= train,sim,arm,vla,dev
+EXTRAS ?= train,sim,arm,vla,openpi,dev
 PYTEST_ARGS ?=
 DEMO_ARGS ?=
 
@@ -60,6 +60,8 @@ $(VENV)/.torch: $(VENV)/.created constraints.txt
 	$(PIP) "$$(grep '^torch==' constraints.txt)"
 	@touch $@
 
+# openpi-client, which the tests compare with, asks for numpy below 2 and works with the pinned one.
 $(VENV)/.installed: $(VENV)/.torch setup.py pyproject.toml policytrim_gym/version.py
 	$(PIP) -e ".[$(EXTRAS)]"
+	$(PIP) --no-deps "$$(grep '^openpi-client==' constraints.txt)"
 	@touch $@

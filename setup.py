@@ -83,6 +83,7 @@ EXTRAS = {
         "ros-lifecycle-msgs<2.1",
         "ros-rosgraph-msgs<2.1",
     ],
+    "openpi": ["websockets>=15", "msgpack>=1.0.5"],
     "vla": [
         "torch>=2.6",
         "transformers>=5.23",  # its pi0 is one of the library's classes
@@ -99,6 +100,7 @@ EXTRAS = {
         "setuptools>=64",
         "xacro>=2.1",
         "yourdfpy>=0.0.56",
+        "dm-tree>=0.1.8",  # what the official openpi-client imports; it comes without its dependencies (Makefile)
         "toppra>=0.6",  # what the tests compare the shortest duration of a motion with
     ],
 }

@@ -44,6 +44,8 @@ EXTRA_OF_MODULE = {
     "matplotlib": "report",
     "PIL": "report",
     "transformers": "vla",
+    "websockets": "openpi",
+    "msgpack": "openpi",
     "peft": "vla",
 }
 """Which extra brings a module that is not there."""
@@ -73,6 +75,7 @@ COMMANDS = {
     "trim": Command("policytrim_gym.cli.trim", "train both stages: longer reliable chunks, then fewer steps"),
     "train-horizon": Command("policytrim_gym.cli.train_horizon", "train a controller of a frozen policy's horizon with Stable-Baselines3"),
     "evaluate": Command("policytrim_gym.cli.evaluate", "run a policy at one setting on the test states"),
+    "serve": Command("policytrim_gym.cli.serve", "offer a policy to openpi clients on other machines"),
     "report": Command("policytrim_gym.cli.report", "print a run's verdict and table, and draw its page again"),
 }
 """Every subcommand that exists, in the order of a first session."""
