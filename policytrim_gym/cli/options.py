@@ -161,18 +161,21 @@ def add_config(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def config_of(options: argparse.Namespace, cls: type[ConfigT], **given: Any) -> ConfigT:
-    """Returns the configuration that the options ask for: defaults, then `--config`, then `given`, then `--set`.
+def config_of(options: argparse.Namespace, cls: type[ConfigT], *, recipe: ConfigT | None = None, **given: Any) -> ConfigT:
+    """Returns the configuration that the options ask for: defaults, then `--config` or a recipe, then `given`, then `--set`.
 
     Args:
         options: with `config` and `set`, as `add_config` declares them.
         cls: a config dataclass.
+        recipe: in place of `--config`; None is none.
         given: fields that have an option of their own; None means that the option was not used.
 
     Raises:
-        InvalidConfig: an unknown key or a value of another type, naming both; an unreadable file.
+        InvalidConfig: an unknown key or a value of another type, naming both; an unreadable file; a recipe and a file.
     """
-    base = {} if options.config is None else to_mapping(load_yaml(cls, options.config))
+    if recipe is not None and options.config is not None:
+        raise InvalidConfig(f"--recipe and --config {options.config} both give the settings; choose one, and change it by --set")
+    base = to_mapping(recipe) if recipe is not None else {} if options.config is None else to_mapping(load_yaml(cls, options.config))
     used = {key: value for key, value in given.items() if value is not None}
     return from_mapping(cls, {**base, **used, **(options.set or {})})
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 
 from policytrim_gym.cli import options as shared
 
@@ -17,6 +18,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seed", metavar="N", type=shared.number(int, 0), default=None, help="of initial states, noise and minibatches")
     parser.add_argument("--workers", metavar="N", type=shared.number(int, 0), default=None, help="rollout processes; 0 uses this one")
+    parser.add_argument(
+        "--recipe",
+        metavar="NAME",
+        default=None,
+        help="settings for a model by its name, in place of --config: groot, openvla_oft, pi05, pi0_flow_sde",
+    )
     shared.add_config(parser)
     shared.add_json(parser)
 
@@ -30,11 +37,17 @@ def run(options: argparse.Namespace) -> None:
     """
     from policytrim_gym.cli.subjects import load_subject
     from policytrim_gym.policies.checkpoint_facts import load_facts
+    from policytrim_gym.training.recipes import load_recipe
     from policytrim_gym.training.training_log import validation_words
     from policytrim_gym.training.trim import trim
     from policytrim_gym.training.trim_config import TrimConfig
 
-    config = shared.config_of(options, TrimConfig, seed=options.seed, num_workers=options.workers)
+    recipe = None if options.recipe is None else load_recipe(options.recipe)
+    config = shared.config_of(
+        options, TrimConfig, recipe=None if recipe is None else recipe.trim, seed=options.seed, num_workers=options.workers
+    )
+    if recipe is not None:
+        print(f"recipe for {recipe.model}, {recipe.status}; from {recipe.source}", file=sys.stderr)
     _, factory = load_subject(options)
     trainer = trim(options.policy, factory, options.out, config, options.timesteps, load_facts(options.policy))
     facts = load_facts(options.out)
