@@ -11,13 +11,14 @@ import pytest
 pytest.importorskip("torch")
 
 from gymnasium.spaces import Box, Dict
-from line_env import LineEnv
+from line_env import LineEnv, slow_policy
 
 from policytrim_gym.cli.main import main
 from policytrim_gym.config import dump_yaml, from_mapping, to_mapping
 from policytrim_gym.errors import InvalidConfig, InvalidHorizon, PolicyTrimError
 from policytrim_gym.policies.loading import load_policy
 from policytrim_gym.rollouts.env_factory import EnvFactory
+from policytrim_gym.training.grpo import TrimGRPO
 from policytrim_gym.training.recipes import FOLDER, RECIPES, Recipe, load_recipe
 from policytrim_gym.training.trim import trim
 
@@ -92,3 +93,9 @@ def test_the_recipe_for_pi0_trims_a_small_one(tmp_path: Path) -> None:
     trimmed = load_policy(str(tmp_path / "out"))
     assert isinstance(trimmed, Pi0Policy)
     assert trimmed.spec.horizon == trainer.state.execute_horizon
+
+
+def test_exploration_of_another_policy_is_refused_before_anything_runs(tmp_path: Path) -> None:
+    config = replace(load_recipe("pi05").trim, windows=None, num_workers=0)
+    with pytest.raises(InvalidConfig, match="exploration of this policy has action_std and gain_std, got .'noise'."):
+        TrimGRPO(slow_policy(), LineEnv, config)

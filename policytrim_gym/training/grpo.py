@@ -279,6 +279,7 @@ class TrimGRPO:
     def _check_settings(self) -> None:
         """Refuses, before anything is written or run, what policy and environment rule out."""
         _ = self.windows  # checked against the chunk size
+        self._explore(0.0)  # a spread that this policy does not have is refused now, not after the warm start
         if self._evaluator.has_initial_states:
             check_num_states("validation_states", self.config.validation_states, "validation")
             if self.config.warm_start is not None:
