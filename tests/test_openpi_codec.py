@@ -10,7 +10,7 @@ import pytest
 from openpi_client import msgpack_numpy
 
 from policytrim_gym.errors import InvalidConfig, ProtocolError
-from policytrim_gym.policies.openpi_codec import MessageLimits, decode, decode_map, encode
+from policytrim_gym.policies.openpi_codec import MessageEncoder, MessageLimits, decode, decode_map, encode
 
 ARRAYS = [
     np.arange(24, dtype=np.uint8).reshape(2, 4, 3),
@@ -139,3 +139,10 @@ def test_a_received_array_cannot_be_written():
 def test_a_map_with_text_keys_is_asked_for(data, reason):
     with pytest.raises(ProtocolError, match=reason):
         decode_map(data)
+
+
+def test_a_refused_message_leaves_nothing_in_the_next_one():
+    encoder = MessageEncoder()
+    with pytest.raises(ProtocolError):
+        encoder.encode({"state": np.zeros(1000), "bad": object()})
+    assert encoder.encode(MESSAGE) == encode(MESSAGE)

@@ -13,7 +13,7 @@ import numpy as np
 from policytrim_gym.chunk import ActionChunk
 from policytrim_gym.errors import InferenceTimeout, InvalidChunk, InvalidConfig, InvalidSpec, ProtocolError
 from policytrim_gym.policies.latency import LatencyRecorder, LatencyStatistics
-from policytrim_gym.policies.openpi_codec import DEFAULT_LIMITS, MessageLimits, decode_map, encode
+from policytrim_gym.policies.openpi_codec import DEFAULT_LIMITS, MessageEncoder, MessageLimits, decode_map
 from policytrim_gym.policies.openpi_connection import API_KEY_VARIABLE, OpenpiConnection, is_healthy
 from policytrim_gym.policies.openpi_metadata import SIZES, known_facts
 from policytrim_gym.policy import ChunkPolicy, Observation
@@ -73,6 +73,7 @@ class OpenpiPolicy(ChunkPolicy):
         self._inference_timeout_s = inference_timeout_s
         self._limits = limits
         self._latency = LatencyRecorder()
+        self._encoder = MessageEncoder()
         self._lock = threading.Lock()  # one connection carries one request at a time
         self._connection = OpenpiConnection(
             uri,
@@ -129,10 +130,10 @@ class OpenpiPolicy(ChunkPolicy):
         start = time.monotonic()
         if self._spec is not None:
             self._spec.check_observation(observation)
-        message = encode(dict(observation))
         if not self._lock.acquire(timeout=self._inference_timeout_s):
             raise InferenceTimeout(f"{self.uri}: another thread waits for its chunk since {self._inference_timeout_s} s")
         try:
+            message = self._encoder.encode(dict(observation))
             data = self._connection.ask(message, start + self._inference_timeout_s)
             try:
                 answer = decode_map(data, self._limits)

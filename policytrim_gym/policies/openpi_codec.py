@@ -57,6 +57,29 @@ class MessageLimits:
 DEFAULT_LIMITS = MessageLimits()
 
 
+class MessageEncoder:
+    """Writes many messages with one buffer, which grows to the largest; for one thread at a time.
+
+    A fresh buffer for each message with images costs more than all else: twice the round trip on loopback.
+
+    >>> MessageEncoder().encode([1, 2]).hex()
+    '920102'
+    """
+
+    def __init__(self) -> None:
+        self._packer = msgpack.Packer(default=_plain)
+
+    def encode(self, message: Any) -> bytes:
+        """Returns a message as bytes; takes and raises what the function `encode` does."""
+        try:
+            packed: bytes = self._packer.pack(message)
+        except ProtocolError:
+            raise
+        except (TypeError, ValueError, OverflowError, RecursionError) as error:
+            raise ProtocolError(f"a message must hold maps, lists, text, numbers and numpy arrays only: {error}") from error
+        return packed
+
+
 def encode(message: Any) -> bytes:
     """Returns a message as bytes.
 
@@ -69,13 +92,7 @@ def encode(message: Any) -> bytes:
     >>> encode({"horizon": 8}).hex()
     '81a7686f72697a6f6e08'
     """
-    try:
-        packed: bytes = msgpack.packb(message, default=_plain)
-    except ProtocolError:
-        raise
-    except (TypeError, ValueError, OverflowError, RecursionError) as error:
-        raise ProtocolError(f"a message must hold maps, lists, text, numbers and numpy arrays only: {error}") from error
-    return packed
+    return MessageEncoder().encode(message)
 
 
 def decode(data: bytes, limits: MessageLimits = DEFAULT_LIMITS) -> Any:
@@ -146,7 +163,8 @@ def _array(value: dict[Any, Any], limits: MessageLimits) -> Any:
         data, dtype = value.get(b"data"), _dtype(value)
         if not isinstance(data, (bool, int, float)) or dtype.kind not in "biuf":
             raise ProtocolError(f"a numpy scalar must be a number or truth value, got {type(data).__name__} as {dtype.str}")
-        return dtype.type(data)
+        with np.errstate(over="ignore"):  # infinity; who needs finite numbers checks them
+            return dtype.type(data)
     return value
 
 

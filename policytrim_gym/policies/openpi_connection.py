@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import http.client
 import logging
-import socket
-import threading
 import time
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 from policytrim_gym.errors import InferenceTimeout, PolicyTrimError, ProtocolError, ServerFailed, ServerUnreachable, UnknownPolicy
 from policytrim_gym.policies.openpi_codec import MessageLimits, decode_map
+from policytrim_gym.policies.socket_deadline import SocketDeadline, shut
 
 if TYPE_CHECKING:
     from websockets.sync.client import ClientConnection
@@ -32,10 +30,10 @@ BREACHES = {1002, 1003, 1007, 1009}
 
 
 class Opened(NamedTuple):
-    """An open connection and what closes it."""
+    """An open connection, and the time limit of what it sends."""
 
-    stack: ExitStack
     connection: ClientConnection
+    send_limit: SocketDeadline
 
 
 class OpenpiConnection:
@@ -100,12 +98,14 @@ class OpenpiConnection:
             # Not by closing: that would wait for the server's goodbye, which a server that is late or broken does not say.
             shut(opened.connection.socket)
             opened.connection.close_socket()
+            opened.send_limit.close()
 
     def close(self) -> None:
         """Says goodbye to the server."""
         opened, self._opened = self._opened, None
         if opened is not None:
-            opened.stack.close()
+            opened.connection.close()
+            opened.send_limit.close()
 
     def _repeat(self, attempt: Callable[[float], T], deadline: float) -> T:
         """Returns what `attempt(deadline)` returns; repeats it after a lost connection, and drops the connection after any error."""
@@ -129,15 +129,13 @@ class OpenpiConnection:
     def _send_and_receive(self, message: bytes, until: float) -> bytes:
         from websockets.exceptions import ConnectionClosed
 
-        connection = self._connected(min(until, time.monotonic() + self._connect_timeout_s))
+        connection, send_limit = self._connected(min(until, time.monotonic() + self._connect_timeout_s))
         try:
-            watchdog = threading.Timer(max(0.0, until - time.monotonic()), shut, [connection.socket])
-            watchdog.daemon = True
-            watchdog.start()  # the library's send has no timeout: a server that has stopped reading would block it for ever
+            send_limit.set(until)  # the library's send has no timeout: a server that has stopped reading would block it for ever
             try:
                 connection.send(message)
             finally:
-                watchdog.cancel()
+                send_limit.set(None)
             answer = connection.recv(timeout=max(0.0, until - time.monotonic()))
         except (TimeoutError, ConnectionClosed) as error:
             if isinstance(error, TimeoutError) or time.monotonic() >= until:
@@ -149,32 +147,30 @@ class OpenpiConnection:
             raise ServerFailed(f"{self.uri} answered with an error: {answer.strip()}")
         return answer
 
-    def _connected(self, until: float) -> ClientConnection:
+    def _connected(self, until: float) -> Opened:
         """Returns the open connection, or opens one and reads the metadata."""
         if self._opened is not None:
-            return self._opened.connection
+            return self._opened
         from websockets.exceptions import InvalidHandshake, InvalidStatus
         from websockets.sync.client import connect
 
-        stack = ExitStack()
         try:
-            connection = stack.enter_context(
-                connect(
-                    self.uri,
-                    additional_headers=self._headers,
-                    compression=None,  # images do not shrink, and packing them takes longer than sending
-                    max_size=self._limits.max_bytes,
-                    open_timeout=max(0.001, until - time.monotonic()),
-                    close_timeout=CLOSE_TIMEOUT_S,
-                    ping_interval=None,  # the official server answers no ping while it infers
-                    logger=QUIET,
-                )
-            )
+            # Entered and closed by hand: newer versions of the library warn of a connection that was never entered.
+            connection = connect(
+                self.uri,
+                additional_headers=self._headers,
+                compression=None,  # images do not shrink, and packing them takes longer than sending
+                max_size=self._limits.max_bytes,
+                open_timeout=max(0.001, until - time.monotonic()),
+                close_timeout=CLOSE_TIMEOUT_S,
+                ping_interval=None,  # the official server answers no ping while it infers
+                logger=QUIET,
+            ).__enter__()
         except InvalidStatus as error:
             raise self._refused(error.response.status_code) from error
         except (InvalidHandshake, AssertionError) as error:  # the library asserts that a server does not speak first
             raise ProtocolError(f"{self.uri} does not speak websocket ({error}); is this the port of an openpi server?") from error
-        self._opened = Opened(stack, connection)
+        self._opened = Opened(connection, SocketDeadline(connection.socket))
         try:
             metadata = connection.recv(timeout=max(0.0, until - time.monotonic()))
         except TimeoutError as error:
@@ -182,7 +178,7 @@ class OpenpiConnection:
         if isinstance(metadata, str):
             raise ServerFailed(f"{self.uri} answered with an error: {metadata.strip()}")
         self.metadata = decode_map(metadata, self._limits)
-        return connection
+        return self._opened
 
     def _refused(self, status: int) -> PolicyTrimError:
         if status in (401, 403):
@@ -233,9 +229,3 @@ def is_healthy(uri: str, timeout_s: float) -> bool:
         return False
     finally:
         connection.close()
-
-
-def shut(sock: socket.socket) -> None:
-    """Ends whatever waits on a socket."""
-    with suppress(OSError):
-        sock.shutdown(socket.SHUT_RDWR)
