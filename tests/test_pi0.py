@@ -16,9 +16,10 @@ from small_pi0 import CAMERAS, INSTRUCTIONS, pi0_observation, random_pi0
 
 from policytrim_gym.errors import InvalidConfig, InvalidSpec, MissingObservation
 from policytrim_gym.policies.flow_sde import denoising_time, euler_step
+from policytrim_gym.policies.norm_statistics import NormStatistics
 from policytrim_gym.policies.pi0 import Pi0Policy
 from policytrim_gym.policies.pi0_small import small_pi0_policy
-from policytrim_gym.policies.z_score import ZScore
+from policytrim_gym.policies.vector_transforms import unnormalize_z_score
 from policytrim_gym.testing import ChunkPolicyContract
 from policytrim_gym.training.grpo_update import GRPOUpdater
 from policytrim_gym.training.imitation import imitate
@@ -58,7 +59,7 @@ def test_a_manual_euler_loop_over_forward_is_sample_actions_and_the_prediction()
             x = euler_step(x, velocity, 4)
     assert torch.equal(x, expected)
     chunks = np.stack([chunk.actions for chunk in policy.predict_action_chunks(OBSERVATIONS)])
-    np.testing.assert_array_equal(chunks, policy.action_scale.restore(expected[..., :2]).numpy())
+    np.testing.assert_array_equal(chunks, unnormalize_z_score(expected[..., :2].numpy(), policy.action_statistics).astype(np.float32))
 
 
 def test_a_chunk_depends_on_seed_and_observation_but_on_no_one_else() -> None:
@@ -196,11 +197,11 @@ def test_exploration_is_noise_above_0(values: dict) -> None:
 
 def test_sizes_beyond_the_models_are_refused() -> None:
     policy = random_pi0()
-    wide = ZScore([0.0] * 9, [1.0] * 9)
+    wide = NormStatistics((0.0,) * 9, (1.0,) * 9)
     with pytest.raises(InvalidSpec, match="at most 8 numbers .max_state_dim., got statistics of 9"):
-        Pi0Policy(policy.model, policy.tokenizer, wide, policy.action_scale, policy.interface)
+        Pi0Policy(policy.model, policy.tokenizer, wide, policy.action_statistics, policy.interface)
     with pytest.raises(InvalidSpec, match="at most 8 numbers .max_action_dim., got statistics of 9"):
-        Pi0Policy(policy.model, policy.tokenizer, policy.state_scale, wide, policy.interface)
+        Pi0Policy(policy.model, policy.tokenizer, policy.state_statistics, wide, policy.interface)
 
 
 def test_weights_of_another_choice_of_what_is_trained_are_refused() -> None:

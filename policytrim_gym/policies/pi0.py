@@ -16,10 +16,11 @@ from policytrim_gym.chunk import ActionChunk
 from policytrim_gym.errors import InvalidConfig, InvalidSpec
 from policytrim_gym.policies.flow_sde import denoising_time, euler_step, sde_moments
 from policytrim_gym.policies.gaussian_head import gaussian_log_prob
+from policytrim_gym.policies.norm_statistics import NormStatistics
 from policytrim_gym.policies.pi0_inputs import Pi0Encoder, Pi0Inputs
 from policytrim_gym.policies.pi0_interface import Pi0Interface
 from policytrim_gym.policies.pi0_trainable import choose_trainable, merged_state, trained_state
-from policytrim_gym.policies.z_score import ZScore
+from policytrim_gym.policies.vector_transforms import normalize_z_score, unnormalize_z_score
 from policytrim_gym.policy import ChunkSample, Observation, TrainableChunkPolicy
 from policytrim_gym.spec import PolicySpec
 
@@ -46,7 +47,8 @@ class Pi0Policy(TrainableChunkPolicy):
     Args:
         model: a PI0ForConditionalGeneration; it is moved to `device`, and its weights are trained in place.
         tokenizer: of transformers.
-        state_scale, action_scale: statistics that the model was trained with; their sizes are those of state and action.
+        state_statistics, action_statistics: mean and standard deviation that the model was trained with; their lengths are the sizes of
+            state and action.
         interface: cameras, horizon, and what is trained.
         device: where the model runs; all that comes back is on the CPU.
 
@@ -69,33 +71,32 @@ class Pi0Policy(TrainableChunkPolicy):
         self,
         model: Any,
         tokenizer: Any,
-        state_scale: ZScore,
-        action_scale: ZScore,
+        state_statistics: NormStatistics,
+        action_statistics: NormStatistics,
         interface: Pi0Interface,
         device: str | torch.device = "cpu",
     ) -> None:
         self.model = model.to(device).eval()
         self.tokenizer = tokenizer
-        self.state_scale, self.action_scale = state_scale, action_scale
+        self.state_statistics, self.action_statistics = state_statistics, action_statistics
         self._config = model.config
         self._num_steps = int(model.config.num_inference_steps)
         if self._num_steps < 2:
             raise InvalidSpec(f"num_inference_steps must be at least 2, got {self._num_steps}: a single step cannot be the stochastic one")
-        if action_scale.size > self._config.max_action_dim:
-            raise InvalidSpec(
-                f"an action must have at most {self._config.max_action_dim} numbers (max_action_dim), got statistics of {action_scale.size}"
-            )
+        action_dim, most = len(action_statistics.mean), self._config.max_action_dim
+        if action_dim > most:
+            raise InvalidSpec(f"an action must have at most {most} numbers (max_action_dim), got statistics of {action_dim}")
         self._device = torch.device(device)
-        self._encoder = Pi0Encoder(model.config, tokenizer, interface, state_scale, self._device)
+        self._encoder = Pi0Encoder(model.config, tokenizer, interface, state_statistics, self._device)
         self._interface = interface
         self._spec = PolicySpec(
             chunk_size=self._config.chunk_size,
-            action_dim=action_scale.size,
+            action_dim=action_dim,
             execute_horizon=interface.execute_horizon,
             control_dt_s=interface.control_dt_s,
             observation_shapes={
                 **{f"image_{camera}": (None, None, 3) for camera in interface.cameras},
-                "state": (state_scale.size,),
+                "state": (len(state_statistics.mean),),
             },
             needs_instruction=True,
             action_kinds=interface.action_kinds,
@@ -168,7 +169,7 @@ class Pi0Policy(TrainableChunkPolicy):
         """Returns the flow-matching loss |v(t noise + (1 - t) actions, t) - (noise - actions)|^2, with t as the model was trained."""
         inputs = self.encode(observations)
         target = torch.zeros(len(actions), self._spec.chunk_size, self._config.max_action_dim)
-        target[..., : self._spec.action_dim] = self.action_scale.normalise(torch.from_numpy(actions))
+        target[..., : self._spec.action_dim] = torch.from_numpy(normalize_z_score(actions, self.action_statistics))
         # torch's Beta distribution draws from the global random state only.
         random = np.random.default_rng(int(torch.randint(2**62, (), generator=generator)))
         beta = random.beta(self._config.time_sampling_beta_alpha, self._config.time_sampling_beta_beta, len(actions))
@@ -269,4 +270,4 @@ class Pi0Policy(TrainableChunkPolicy):
 
     def _to_actions(self, denoised: torch.Tensor) -> NDArray[np.float32]:
         """(B, H, action_dim or more), normalised -> (B, H, action_dim) in the units of the action."""
-        return self.action_scale.restore(denoised[..., : self._spec.action_dim]).numpy()
+        return unnormalize_z_score(denoised[..., : self._spec.action_dim].numpy(), self.action_statistics).astype(np.float32)

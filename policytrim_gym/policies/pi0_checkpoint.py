@@ -16,9 +16,9 @@ import torch
 from policytrim_gym.config import from_mapping, to_mapping
 from policytrim_gym.errors import CannotWrite, CorruptCheckpoint, InvalidConfig, InvalidHorizon, InvalidSpec
 from policytrim_gym.files import write_atomic_with, write_json_atomic
+from policytrim_gym.policies.norm_statistics import NormStatistics
 from policytrim_gym.policies.pi0 import Pi0Policy
 from policytrim_gym.policies.pi0_interface import Pi0Interface
-from policytrim_gym.policies.z_score import ZScore
 
 WEIGHTS, INTERFACE, STATISTICS = "model.safetensors", "interface.json", "processor_config.json"
 STATISTIC_KEYS = ("state_mean", "state_std", "actions_mean", "actions_std")
@@ -64,21 +64,21 @@ def load_pi0(folder: str, device: str | None = None) -> Pi0Policy:
     """
     path = Path(folder)
     interface = _read_interface(path / INTERFACE)
-    state_scale, action_scale = _read_statistics(path / STATISTICS)
+    state_statistics, action_statistics = _read_statistics(path / STATISTICS)
     config = _read_config(path)
     tokenizer = _read_tokenizer(path)
     model = _read_model(path, config)
     chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        return Pi0Policy(model, tokenizer, state_scale, action_scale, interface, chosen)
+        return Pi0Policy(model, tokenizer, state_statistics, action_statistics, interface, chosen)
     except (InvalidSpec, InvalidConfig, InvalidHorizon) as error:
         raise CorruptCheckpoint(f"{path}: its files do not fit together: {error}") from error
 
 
 def _processor_config(policy: Pi0Policy) -> dict[str, Any]:
     """Returns the statistics under the keys of transformers' PI0Processor."""
-    scales = {"state": policy.state_scale, "actions": policy.action_scale}
-    statistics = {f"{name}_{what}": getattr(scale, what).tolist() for name, scale in scales.items() for what in ("mean", "std")}
+    both = {"state": policy.state_statistics, "actions": policy.action_statistics}
+    statistics = {f"{name}_{what}": list(getattr(of, what)) for name, of in both.items() for what in ("mean", "std")}
     config = policy.model.config
     return {"processor_class": "PI0Processor", "max_state_dim": config.max_state_dim, "chunk_size": config.chunk_size, **statistics}
 
@@ -91,15 +91,15 @@ def _read_interface(path: Path) -> Pi0Interface:
         raise CorruptCheckpoint(f"{path}: {error}") from error
 
 
-def _read_statistics(path: Path) -> tuple[ZScore, ZScore]:
+def _read_statistics(path: Path) -> tuple[NormStatistics, NormStatistics]:
     hint = f"it holds the statistics that the model was trained with: {', '.join(STATISTIC_KEYS)}"
     values = _read_json(path, hint)
     missing = [key for key in STATISTIC_KEYS if values.get(key) is None]
     if missing:
         raise CorruptCheckpoint(f"{path} lacks {', '.join(missing)}: {hint}")
     try:
-        state, actions = (ZScore(values[f"{name}_mean"], values[f"{name}_std"], name) for name in ("state", "actions"))
-    except InvalidSpec as error:
+        state, actions = (NormStatistics(values[f"{name}_mean"], values[f"{name}_std"]) for name in ("state", "actions"))
+    except InvalidConfig as error:
         raise CorruptCheckpoint(f"{path}: {error}") from error
     return state, actions
 

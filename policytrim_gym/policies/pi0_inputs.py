@@ -9,9 +9,10 @@ import numpy as np
 import torch
 
 from policytrim_gym.errors import InvalidSpec, MissingObservation
+from policytrim_gym.policies.norm_statistics import NormStatistics
 from policytrim_gym.policies.pi0_images import prepare_image
 from policytrim_gym.policies.pi0_interface import Pi0Interface
-from policytrim_gym.policies.z_score import ZScore
+from policytrim_gym.policies.vector_transforms import normalize_z_score
 from policytrim_gym.policy import Observation
 
 
@@ -36,7 +37,7 @@ class Pi0Encoder:
         model_config: a PI0Config.
         tokenizer: of transformers, with a beginning-of-sequence token.
         interface: cameras and length of the prompt.
-        state_scale: statistics of the state.
+        state_statistics: mean and standard deviation of the state.
         device: where the tensors go.
 
     Raises:
@@ -48,18 +49,19 @@ class Pi0Encoder:
     torch.Size([1, 1, 3, 28, 28])
     """
 
-    def __init__(self, model_config: Any, tokenizer: Any, interface: Pi0Interface, state_scale: ZScore, device: torch.device) -> None:
+    def __init__(
+        self, model_config: Any, tokenizer: Any, interface: Pi0Interface, state_statistics: NormStatistics, device: torch.device
+    ) -> None:
         vision = model_config.vlm_config.vision_config
         self._image_size = vision.image_size
         num_places = len(interface.cameras) * (vision.image_size // vision.patch_size) ** 2
         self._places = [model_config.vlm_config.image_token_id] * num_places
         self._max_state_dim = model_config.max_state_dim
-        self._tokenizer, self._interface, self._state_scale, self._device = tokenizer, interface, state_scale, device
+        self._tokenizer, self._interface, self._state_statistics, self._device = tokenizer, interface, state_statistics, device
         self._prompts: dict[str, list[int]] = {}
-        if state_scale.size > self._max_state_dim:
-            raise InvalidSpec(
-                f"a state must have at most {self._max_state_dim} numbers (max_state_dim), got statistics of {state_scale.size}"
-            )
+        state_size, most = len(state_statistics.mean), self._max_state_dim
+        if state_size > most:
+            raise InvalidSpec(f"a state must have at most {most} numbers (max_state_dim), got statistics of {state_size}")
         if tokenizer.bos_token_id is None:
             raise InvalidSpec("the tokenizer of pi0 must have a bos_token, got none")
         vocabulary_size = model_config.vlm_config.text_config.vocab_size
@@ -74,7 +76,7 @@ class Pi0Encoder:
         """
         states = np.stack([np.asarray(observation["state"], dtype=np.float32) for observation in observations])
         state = torch.zeros(len(observations), self._max_state_dim)
-        state[:, : self._state_scale.size] = self._state_scale.normalise(torch.from_numpy(states))
+        state[:, : states.shape[1]] = torch.from_numpy(normalize_z_score(states, self._state_statistics))
         keys = [f"image_{camera}" for camera in self._interface.cameras]
         images = np.stack([[prepare_image(seen[key], self._image_size, key) for key in keys] for seen in observations])
         prompts = [self._prompt(observation["instruction"]) for observation in observations]

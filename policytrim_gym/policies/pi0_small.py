@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 
+from policytrim_gym.policies.norm_statistics import NormStatistics
 from policytrim_gym.policies.pi0 import Pi0Policy
 from policytrim_gym.policies.pi0_interface import Pi0Interface
 from policytrim_gym.policies.word_tokenizer import split_words
-from policytrim_gym.policies.z_score import ZScore
 
 PADDING, BEGINNING, UNKNOWN = "<pad>", "<bos>", "<unk>"
 
@@ -70,9 +70,9 @@ def small_pi0_policy(
     }
     sizes = {"chunk_size": chunk_size, "max_state_dim": max(8, state_size), "max_action_dim": max(8, action_dim)}
     model = _random_model({"vlm_config": vlm, "dit_config": dict(transformer), "num_inference_steps": num_inference_steps, **sizes}, seed)
-    state_scale, action_scale = (ZScore([0.0] * size, [1.0] * size) for size in (state_size, action_dim))
+    state_statistics, action_statistics = (NormStatistics((0.0,) * size, (1.0,) * size) for size in (state_size, action_dim))
     settings = Pi0Interface(tuple(cameras), prompt_length=16) if interface is None else interface
-    return Pi0Policy(model, tokenizer, state_scale, action_scale, settings)
+    return Pi0Policy(model, tokenizer, state_statistics, action_statistics, settings)
 
 
 def word_level_tokenizer(texts: Iterable[str]) -> Any:
