@@ -15,7 +15,7 @@ import torch
 from small_pi0 import pi0_observation, random_pi0
 from transformers import PI0ForConditionalGeneration
 
-from policytrim_gym.errors import CorruptCheckpoint, MissingExtra
+from policytrim_gym.errors import CannotWrite, CorruptCheckpoint, MissingExtra
 from policytrim_gym.policies.loading import load_policy
 from policytrim_gym.policies.pi0 import Pi0Policy
 
@@ -65,6 +65,13 @@ def test_adapters_are_merged_into_a_checkpoint_of_the_library(tmp_path: Path) ->
     assert not np.allclose(predictions(policy), predictions(random_pi0()), atol=1e-3)
     _, report = PI0ForConditionalGeneration.from_pretrained(tmp_path, output_loading_info=True)
     assert not report["missing_keys"] and not report["unexpected_keys"]
+
+
+def test_a_folder_that_cannot_be_written_is_named_and_stays(folder: Path) -> None:
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    with pytest.raises(CannotWrite, match="could not write .*config.json"):
+        random_pi0().save_pretrained(str(folder / "config.json"))
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -31,6 +31,8 @@ def save_pi0(policy: Pi0Policy, folder: str) -> None:
     Raises:
         CannotWrite: the disk is full or not writable; what stood there is untouched.
     """
+    from safetensors import SafetensorError
+
     target = Path(folder)
     try:
         target.mkdir(parents=True, exist_ok=True)
@@ -43,10 +45,11 @@ def save_pi0(policy: Pi0Policy, folder: str) -> None:
             write_json_atomic(target / STATISTICS, _processor_config(policy))
             for file in files:
                 write_atomic_with(target / file.name, partial(shutil.copyfile, file))
-    except OSError as error:
-        if isinstance(error, CannotWrite):
-            raise
-        raise CannotWrite(f"could not write {target}: {error.strerror or error}; what was there before is untouched") from error
+    except CannotWrite:
+        raise
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise CannotWrite(f"could not write {target}: {reason}; what was there before is untouched") from error
 
 
 def load_pi0(folder: str, device: str | None = None) -> Pi0Policy:
