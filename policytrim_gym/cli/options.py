@@ -79,7 +79,7 @@ def add_policy(parser: argparse.ArgumentParser, *, required: bool = True) -> Non
         metavar="URI",
         required=required,
         default=argparse.SUPPRESS if required else None,
-        help="checkpoint folder, or python:module:factory",
+        help="checkpoint folder, ws://host:port of an openpi server, or python:module:factory",
     )
 
 
