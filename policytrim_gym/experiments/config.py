@@ -146,10 +146,10 @@ def demo_config(seed: int = 0) -> ExperimentConfig:
 def arm_trim_config() -> TrimConfig:
     """Returns the trim of joint targets.
 
-    Played two and a half times as fast, untrained chunks of joint targets lose next to no success, so the warm start gives nearly all of the
-    speed and the training has to win the success of whole chunks back. Hence more states for the warm start (with a weaker base, 60 gave
-    42 % success at the whole chunk and 500 gave 75 %), less noise (a chunk must end within a centimetre), more rollouts an iteration (two
-    tasks, not six), and a `kappa` and an `advantage_eps` that let a failure weigh more than a step.
+    Played two and a half times as fast, untrained chunks of joint targets lose next to no success, so the warm start gives nearly all of
+    the speed and the training has to win the success of whole chunks back. Hence more states for the warm start (with a weaker base, 60
+    gave 42 % success at the whole chunk and 500 gave 75 %), less noise (a chunk must end within a centimetre), more rollouts an iteration
+    (two tasks, not six), and a `kappa` and an `advantage_eps` that let a failure weigh more than a step.
     """
     return TrimConfig(
         groups_per_task=6,
