@@ -35,7 +35,7 @@ def arm_config(engine: str, seed: int) -> ExperimentConfig:
         delays=(1, 3),
         sweep_states=80,
         test_states=250,
-        ablations=("stage 2 only",),
+        ablations=(),
         margin=0.03,
         seed=seed,
     )
