@@ -170,7 +170,7 @@ def arm_demo_config(seed: int = 0) -> ExperimentConfig:
         env=ARM,
         env_kwargs={"task": "push", "engine": "mujoco"},
         transfer_env_kwargs={"engine": "pybullet"},
-        clone=CloneConfig(demos_per_task=120, gradient_steps=3000),
+        clone=CloneConfig(demos_per_task=240, gradient_steps=4000),
         trim=replace(
             arm_trim_config(),
             warm_start=WarmStartConfig(states_per_task=200, gradient_steps=2500),
