@@ -33,6 +33,17 @@ class InitialState:
         key = [zlib.crc32(self.task.encode()), list(NUM_INITIAL_STATES).index(self.split), self.index]
         return np.random.default_rng(np.random.SeedSequence(key))
 
+    def info(self, instruction: str, success: bool) -> dict[str, Any]:
+        """Returns the `info` of a step of an episode that began here."""
+        return {
+            "instruction": instruction,
+            "task": self.task,
+            "split": self.split,
+            "initial_state": self.index,
+            "success": success,
+            "is_success": success,
+        }
+
 
 def choose_initial_state(tasks: tuple[str, ...], options: Mapping[str, Any] | None, random: np.random.Generator) -> InitialState:
     """Returns the state that `reset(options=...)` asks for; what it leaves open is drawn from `random`.

@@ -244,14 +244,7 @@ class ArmEnv(gym.Env[dict[str, Any], NDArray[np.float32]]):
 
     def _info(self, success: bool) -> dict[str, Any]:
         assert self.initial_state is not None
-        return {
-            "instruction": self.instruction,
-            "task": self.initial_state.task,
-            "split": self.initial_state.split,
-            "initial_state": self.initial_state.index,
-            "success": success,
-            "is_success": success,
-        }
+        return self.initial_state.info(self.instruction, success)
 
 
 def _checked_tasks(task: Sequence[str] | str) -> tuple[str, ...]:
