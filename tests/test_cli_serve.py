@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import signal
@@ -26,14 +27,20 @@ def test_it_serves_with_key_and_horizon_and_stops_with_code_0(stop):
     command += ["--api-key-env", "ROBOT_KEY", "--execute-horizon", "3", "--max-wait-ms", "1"]
     tests = Path(__file__).parent
     environment = {**os.environ, "ROBOT_KEY": "secret", "PYTHONPATH": str(tests.parent)}
-    with subprocess.Popen(command, cwd=tests, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        line = process.stdout.readline()
-        uri = re.search(r"chunks of 6 x 3, 3 to run, at (ws://127\.0\.0\.1:\d+);", line).group(1)
-        with OpenpiPolicy(uri, api_key="secret") as client:
-            assert client.spec.horizon == 3
-            np.testing.assert_array_equal(client.predict_action_chunk(make_observation(0)).actions, predict(make_observation(0)))
-            process.send_signal(stop)
-            output, errors = process.communicate(timeout=20)
+    # A job in the background inherits an ignored SIGINT, and with it a server that Ctrl-C does not stop.
+    default = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, cwd=tests, env=environment, preexec_fn=default, **pipes) as process:
+        try:
+            line = process.stdout.readline()
+            uri = re.search(r"chunks of 6 x 3, 3 to run, at (ws://127\.0\.0\.1:\d+);", line).group(1)
+            with OpenpiPolicy(uri, api_key="secret") as client:
+                assert client.spec.horizon == 3
+                np.testing.assert_array_equal(client.predict_action_chunk(make_observation(0)).actions, predict(make_observation(0)))
+                process.send_signal(stop)
+                output, errors = process.communicate(timeout=20)
+        finally:
+            process.kill()
     assert (process.returncode, output, errors) == (0, "stopped\n", "")
 
 
