@@ -15,8 +15,9 @@ from policytrim_gym.errors import InvalidConfig, InvalidHorizon, InvalidSpec, Un
 from policytrim_gym.evaluation.efficiency_report import EfficiencyReport
 from policytrim_gym.evaluation.report.build import load_report
 from policytrim_gym.evaluation.report.transfer import Transfer
-from policytrim_gym.experiments.config import META_WORLD, STATE_TASKS, ExperimentConfig, arm_demo_config, demo_config
+from policytrim_gym.experiments.config import META_WORLD, STATE_TASKS, ExperimentConfig, arm_demo_config, arm_trim_config, demo_config
 from policytrim_gym.experiments.run import Experiment
+from policytrim_gym.share import share_file
 from policytrim_gym.training.clone import CloneConfig
 from policytrim_gym.training.trim_config import TrimConfig
 from policytrim_gym.training.warm_start import WarmStartConfig
@@ -188,3 +189,7 @@ def test_a_transfer_that_cannot_be_made_leaves_no_trace(tmp_path: Path) -> None:
     with pytest.raises(InvalidSpec, match="breeze"):
         Experiment(replace(SMALL, transfer_env_kwargs={"breeze": 1}), tmp_path / "run")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_arms_settings_as_a_file_are_those_of_its_table() -> None:
+    assert load_yaml(TrimConfig, share_file("config/trim_arm.yaml")) == arm_trim_config()
