@@ -170,10 +170,10 @@ def arm_demo_config(seed: int = 0) -> ExperimentConfig:
         env=ARM,
         env_kwargs={"task": "push", "engine": "mujoco"},
         transfer_env_kwargs={"engine": "pybullet"},
-        clone=CloneConfig(demos_per_task=240, gradient_steps=4000),
+        clone=CloneConfig(demos_per_task=400, gradient_steps=6000),
         trim=replace(
             arm_trim_config(),
-            warm_start=WarmStartConfig(states_per_task=200, gradient_steps=2500),
+            warm_start=WarmStartConfig(playback_rates=(1.0, 2.0, 2.5), states_per_task=500, gradient_steps=6000),
             validation_states=40,
             num_validations=4,
         ),
