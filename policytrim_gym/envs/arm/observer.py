@@ -27,7 +27,7 @@ class ArmObserver:
     Neither velocities nor last targets of the joints are in it. They would show a policy how fast it moves, and a clone that sees its own
     pace keeps it: after a pause in a demonstration it never starts again (push went from 53 to 70 % without them). A joint target
     continues the measured position, which the policy sees; continuing the last target instead counts the arm's lag twice when a chunk is
-    played faster (push at x2: 47 against 90 %).
+    played faster (push at x2: 47 against 90 %). These were measured while the layout was chosen, on 40 to 60 states: a guide, no proof.
 
     Args:
         dof: joints of the arm.
