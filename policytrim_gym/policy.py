@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from policytrim_gym.chunk import ActionChunk
 from policytrim_gym.errors import InvalidChunk
+from policytrim_gym.latency import LatencyStatistics
 from policytrim_gym.spec import PolicySpec
 
 if TYPE_CHECKING:
@@ -31,6 +32,11 @@ class ChunkPolicy(ABC):
     @abstractmethod
     def spec(self) -> PolicySpec:
         """Sizes, stock horizon and observation needs; constant for the life of the policy."""
+
+    @property
+    def latency(self) -> LatencyStatistics | None:
+        """How long the answers took, of a policy behind a server; None of one that computes here."""
+        return None
 
     def reset(self, seed: int | None = None) -> None:
         """Forgets everything about past episodes; a stochastic policy reseeds itself. Stateless policies need nothing here."""

@@ -61,6 +61,34 @@ def test_sweep_says_how_much_success_the_longest_horizon_may_lose(capsys):
     assert "stock: h=8, success 0.0 %; longest horizon within 5 points of it: 8, success 0.0 %" in capsys.readouterr().out
 
 
+def test_horizons_are_separated_by_spaces_or_commas(capsys):
+    tables = []
+    for horizons in (["2,4"], ["2", "4"]):
+        assert main(["sweep", *PENDULUM, "--horizons", *horizons, "--json", "-"]) == 0
+        tables.append([arm["name"] for arm in json.loads(capsys.readouterr().out)["arms"]])
+    assert tables[0] == tables[1] and {"h=2", "h=4", "h=8"} <= set(tables[0])
+    with pytest.raises(SystemExit):
+        main(["sweep", *PENDULUM, "--horizons", "2,x"])
+    assert "expected an integer of at least 1, got 'x'" in capsys.readouterr().err
+
+
+def test_a_policy_behind_a_server_is_reported_with_its_latency(capsys):
+    pytest.importorskip("websockets")
+    from policytrim_gym.serving.openpi_server import OpenpiServer
+
+    with OpenpiServer(CallablePolicy(lambda observation: np.zeros((8, 1)), PolicySpec(8, 1, control_dt_s=0.05)), port=0) as server:
+        remote = ["--policy", f"ws://127.0.0.1:{server.port}", *PENDULUM[2:]]
+        assert main(["sweep", *remote, "--horizons", "4"]) == 0
+        assert "; an arm that does not wait runs up to 1 of its 0.05 s steps meanwhile: --delay 1" in capsys.readouterr().out
+        assert main(["evaluate", *remote, "--json", "-"]) == 0
+        arm = json.loads(capsys.readouterr().out)
+    latency = arm["latency"]
+    assert latency["num_calls"] == arm["num_replans_mean"] == 25
+    assert latency["p99_s"] >= latency["p50_s"] >= latency["server_p50_s"] > 0
+    assert main(["evaluate", *PENDULUM, "--json", "-"]) == 0
+    assert "latency" not in json.loads(capsys.readouterr().out)
+
+
 @pytest.fixture(scope="module")
 def clone_folder(tmp_path_factory):
     pytest.importorskip("metaworld")

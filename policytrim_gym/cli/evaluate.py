@@ -64,10 +64,11 @@ def run(options: argparse.Namespace) -> None:
                 selector=selector,
                 on_episode=bar,
             )
-    if shared.write_json(options, arm.to_json()):
+    if shared.write_json(options, {**arm.to_json(), **subjects.latency_json(policy)}):
         return
     by_task = [part.renamed(task) for task, part in arm.by_task().items()]
     print("\n".join(subjects.table_of([arm, *(by_task if len(by_task) > 1 else [])])))
+    subjects.print_latency(policy)
 
 
 def horizon_beside_delay(options: argparse.Namespace, spec: PolicySpec) -> int:

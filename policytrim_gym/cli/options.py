@@ -72,6 +72,25 @@ def number(kind: type[int] | type[float], minimum: float, *, above: bool = False
     return parse
 
 
+class AddNumbers(argparse.Action):
+    """Gathers what `numbers` read: `--horizons 5 8`, `--horizons 5,8` and any mixture are the same."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option_string: str | None = None
+    ) -> None:
+        setattr(namespace, self.dest, [value for part in values for value in part])
+
+
+def numbers(kind: type[int] | type[float], minimum: float, *, above: bool = False) -> Callable[[str], list[Any]]:
+    """Returns an argparse type for numbers with commas between them, each as `number` takes it.
+
+    >>> numbers(int, 1)("5,8,10")
+    [5, 8, 10]
+    """
+    parse = number(kind, minimum, above=above)
+    return lambda text: [parse(part) for part in text.split(",")]
+
+
 def add_policy(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
     """Adds `--policy URI`."""
     parser.add_argument(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from policytrim_gym.cli import options as shared
 from policytrim_gym.errors import InvalidConfig
@@ -106,3 +108,24 @@ def table_of(arms: Sequence[EfficiencyReport], front: Sequence[EfficiencyReport]
         f"{mark} {row[0]:<{widths[0]}}  " + "  ".join(f"{cell:>{width}}" for cell, width in zip(row[1:], widths[1:]))
         for mark, row in zip(marks, rows)
     ]
+
+
+def latency_json(policy: ChunkPolicy) -> dict[str, Any]:
+    """Returns {"latency": ...} of a policy behind a server, as `LatencyStatistics` has it; {} of one in this process."""
+    statistics = policy.latency
+    return {} if statistics is None else {"latency": asdict(statistics)}
+
+
+def print_latency(policy: ChunkPolicy) -> None:
+    """Prints how long a server took to answer, and how many control steps that is; nothing for a policy in this process."""
+    statistics = policy.latency
+    if statistics is None or statistics.p50_s is None or statistics.p99_s is None:
+        return
+    line = f"latency of {statistics.num_calls:,} calls: median {1e3 * statistics.p50_s:.1f} ms, 99 % below {1e3 * statistics.p99_s:.1f} ms"
+    if statistics.server_p50_s is not None:
+        line += f" (inference alone: median {1e3 * statistics.server_p50_s:.1f} ms)"
+    control_dt_s = policy.spec.control_dt_s
+    if control_dt_s is not None:
+        steps = math.ceil(statistics.p99_s / control_dt_s)
+        line += f"; an arm that does not wait runs up to {steps} of its {control_dt_s:g} s steps meanwhile: --delay {steps}"
+    print(line)

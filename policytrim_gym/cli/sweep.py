@@ -24,15 +24,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--horizons",
         metavar="H",
         nargs="+",
-        type=shared.number(int, 1),
+        type=shared.numbers(int, 1),
+        action=shared.AddNumbers,
         default=None,
-        help="actions run of each chunk (default: halvings of the chunk size down to 4, and the policy's own)",
+        help="actions run of each chunk, such as 5,8,10 (default: halvings of the chunk size down to 4, and the policy's own)",
     )
     parser.add_argument(
         "--playback-rates",
         metavar="X",
         nargs="+",
-        type=shared.number(float, 0, above=True),
+        type=shared.numbers(float, 0, above=True),
+        action=shared.AddNumbers,
         default=None,
         help="each with each horizon (default: 1 1.5 2 3, or 1 alone where the policy does not say which actions are deltas)",
     )
@@ -64,7 +66,7 @@ def run(options: argparse.Namespace) -> None:
                 margin=MARGIN,
                 on_episode=bar,
             )
-    if shared.write_json(options, sweep_json(sweep)):
+    if shared.write_json(options, {**sweep_json(sweep), **subjects.latency_json(policy)}):
         return
     print("\n".join(subjects.table_of(sweep.arms, sweep.front)))
     longest, stock = sweep.largest_not_inferior, sweep.stock
@@ -73,6 +75,7 @@ def run(options: argparse.Namespace) -> None:
         f"{longest.execute_horizon}, success {percent(longest.success_rate)}"
     )
     print(f"strongest setting without training: {sweep.best_untrained.name}")
+    subjects.print_latency(policy)
 
 
 def halvings(chunk_size: int) -> list[int]:

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from policytrim_gym.chunk import ActionChunk
 from policytrim_gym.errors import InvalidSpec
+from policytrim_gym.latency import LatencyStatistics
 from policytrim_gym.policies.observation_map import ObservationMap
 from policytrim_gym.policy import ChunkPolicy, Observation
 from policytrim_gym.spec import PolicySpec
@@ -52,6 +53,10 @@ class MappedPolicy(ChunkPolicy):
     @property
     def spec(self) -> PolicySpec:
         return self._spec
+
+    @property
+    def latency(self) -> LatencyStatistics | None:
+        return self.policy.latency
 
     def reset(self, seed: int | None = None) -> None:
         self.policy.reset(seed)

@@ -12,7 +12,7 @@ import numpy as np
 
 from policytrim_gym.chunk import ActionChunk
 from policytrim_gym.errors import InferenceTimeout, InvalidChunk, InvalidConfig, InvalidSpec, ProtocolError
-from policytrim_gym.policies.latency import LatencyRecorder, LatencyStatistics
+from policytrim_gym.latency import LatencyRecorder, LatencyStatistics
 from policytrim_gym.policies.openpi_codec import DEFAULT_LIMITS, MessageEncoder, MessageLimits, decode_map
 from policytrim_gym.policies.openpi_connection import API_KEY_VARIABLE, OpenpiConnection, is_healthy
 from policytrim_gym.policies.openpi_metadata import SIZES, known_facts
