@@ -50,6 +50,23 @@ def test_a_loaded_policy_predicts_the_same_bits(folder: Path) -> None:
         assert torch.equal(loaded.state_dict()[name], value)
 
 
+def test_transformers_takes_the_horizon_by_lerobots_name(folder: Path) -> None:
+    for horizon in (2, 6):
+        policy = load_policy(str(folder))
+        assert isinstance(policy, Pi0Policy)
+        policy.set_execute_horizon(horizon)
+        policy.save_pretrained(str(folder))
+        model, report = PI0ForConditionalGeneration.from_pretrained(folder, output_loading_info=True)
+        assert model.config.n_action_steps == horizon == load_policy(str(folder)).spec.horizon
+        assert not report["missing_keys"] and not report["unexpected_keys"]
+
+
+def test_a_horizon_of_the_users_own_choice_needs_no_second_name(folder: Path) -> None:
+    rewrite(folder, "config.json", n_action_steps="leave out")
+    rewrite(folder, "interface.json", execute_horizon=3)
+    assert load_policy(str(folder)).spec.horizon == 3
+
+
 def test_the_folder_holds_whole_files_and_nothing_else(folder: Path) -> None:
     assert sorted(path.name for path in folder.iterdir()) == sorted([*FILES, "tokenizer_config.json"])
 
@@ -102,6 +119,7 @@ def test_a_truncated_file_is_named(folder: Path, name: str, part: float) -> None
         ("interface.json", {"cameras": []}, "cameras must be at least one name"),
         ("interface.json", {"camera": "front"}, 'unknown key "camera"'),
         ("interface.json", {"execute_horizon": 7}, "got 7"),
+        ("interface.json", {"execute_horizon": 3}, "n_action_steps of config.json must be the execute_horizon 3, got 4"),
         ("interface.json", {"action_kinds": ["delta"]}, "action_kinds"),
         ("config.json", {"max_action_dim": 9}, "model.safetensors belongs to another architecture: mismatched keys .*action"),
         ("config.json", {"max_action_dim": "nine"}, "does not describe a pi0"),

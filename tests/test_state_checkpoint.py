@@ -43,6 +43,21 @@ def test_a_loaded_policy_predicts_the_same_bits(folder: Path) -> None:
             torch.testing.assert_close(loaded.state_dict()[key], value, rtol=0, atol=0)
 
 
+def test_lerobots_name_of_the_horizon_is_the_same_number(folder: Path) -> None:
+    policy = load_state_policy(str(folder))
+    for horizon in (2, 6):
+        policy.set_execute_horizon(horizon)
+        policy.save_pretrained(str(folder))
+        assert json.loads((folder / "config.json").read_text())["n_action_steps"] == horizon == load_policy(str(folder)).spec.horizon
+
+
+def test_a_checkpoint_without_lerobots_name_still_loads(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    assert config.pop("n_action_steps") == config["execute_horizon"]
+    (folder / "config.json").write_text(json.dumps(config))
+    assert load_policy(str(folder)).spec.horizon == config["execute_horizon"]
+
+
 def test_saving_what_was_loaded_writes_the_same_files(folder: Path, tmp_path: Path) -> None:
     load_policy(str(folder)).save_pretrained(str(tmp_path / "copy"))
     assert sorted(file.name for file in folder.iterdir()) == sorted(FILES)
@@ -123,7 +138,8 @@ def rewrite_config(folder: Path, **values) -> None:
         ({"num_heads": 8}, "num_heads"),
         ({"hidden_size": -1}, "hidden_size.*got -1"),
         ({"hidden_size": "large"}, "hidden_size.*got 'large'"),
-        ({"execute_horizon": 99}, "got 99"),
+        ({"execute_horizon": 99, "n_action_steps": 99}, "got 99"),
+        ({"n_action_steps": 3}, "n_action_steps of config.json must be the execute_horizon 4, got 3"),
         ({"action_kinds": ["delta"]}, "action_kinds"),
         ({"action_kinds": 3}, "config.json"),
         ({"action_origins": [0]}, "action_origins"),

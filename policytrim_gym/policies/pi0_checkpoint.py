@@ -16,11 +16,12 @@ import torch
 from policytrim_gym.config import from_mapping, to_mapping
 from policytrim_gym.errors import CannotWrite, CorruptCheckpoint, InvalidConfig, InvalidHorizon, InvalidSpec
 from policytrim_gym.files import write_atomic_with, write_json_atomic
+from policytrim_gym.policies.action_steps import KEY, check_action_steps, with_action_steps
 from policytrim_gym.policies.norm_statistics import NormStatistics
 from policytrim_gym.policies.pi0 import Pi0Policy
 from policytrim_gym.policies.pi0_interface import Pi0Interface
 
-WEIGHTS, INTERFACE, STATISTICS = "model.safetensors", "interface.json", "processor_config.json"
+CONFIG, WEIGHTS, INTERFACE, STATISTICS = "config.json", "model.safetensors", "interface.json", "processor_config.json"
 STATISTIC_KEYS = ("state_mean", "state_std", "actions_mean", "actions_std")
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model")
 
@@ -40,6 +41,8 @@ def save_pi0(policy: Pi0Policy, folder: str) -> None:
             with _quiet():
                 policy.model.save_pretrained(staging, state_dict=policy.merged_state(), max_shard_size="1TB")
             policy.tokenizer.save_pretrained(staging)
+            config = json.loads((Path(staging) / CONFIG).read_text(encoding="utf-8"))
+            write_json_atomic(Path(staging) / CONFIG, with_action_steps(config, policy.spec.horizon))
             files = sorted(Path(staging).iterdir(), key=lambda file: (file.name == WEIGHTS, file.name))
             write_json_atomic(target / INTERFACE, to_mapping(policy.interface))
             write_json_atomic(target / STATISTICS, _processor_config(policy))
@@ -73,9 +76,12 @@ def load_pi0(folder: str, device: str | None = None) -> Pi0Policy:
     model = _read_model(path, config)
     chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        return Pi0Policy(model, tokenizer, state_statistics, action_statistics, interface, chosen)
+        policy = Pi0Policy(model, tokenizer, state_statistics, action_statistics, interface, chosen)
+        if interface.execute_horizon is not None:
+            check_action_steps(getattr(config, KEY, None), policy.spec.horizon)
     except (InvalidSpec, InvalidConfig, InvalidHorizon) as error:
         raise CorruptCheckpoint(f"{path}: its files do not fit together: {error}") from error
+    return policy
 
 
 def _processor_config(policy: Pi0Policy) -> dict[str, Any]:
@@ -122,14 +128,14 @@ def _read_tokenizer(path: Path) -> Any:
 def _read_config(path: Path) -> Any:
     from transformers import PI0Config
 
-    values = _read_json(path / "config.json", "the folder holds no checkpoint")
+    values = _read_json(path / CONFIG, "the folder holds no checkpoint")
     if values.get("model_type") != Pi0Policy.model_type:
-        raise CorruptCheckpoint(f"{path / 'config.json'}: model_type must be 'pi0', got {values.get('model_type')!r}")
+        raise CorruptCheckpoint(f"{path / CONFIG}: model_type must be 'pi0', got {values.get('model_type')!r}")
     try:
         with _quiet():
             return PI0Config.from_pretrained(path, local_files_only=True)
     except Exception as error:  # its validation raises errors of its own kinds
-        raise CorruptCheckpoint(f"{path / 'config.json'} does not describe a pi0: {_one_line(error)}") from error
+        raise CorruptCheckpoint(f"{path / CONFIG} does not describe a pi0: {_one_line(error)}") from error
 
 
 def _read_model(path: Path, config: Any) -> Any:

@@ -9,6 +9,7 @@ from typing import Any
 
 from policytrim_gym.errors import CorruptCheckpoint, InvalidSpec
 from policytrim_gym.files import write_atomic, write_json_atomic
+from policytrim_gym.policies.action_steps import KEY, check_action_steps, with_action_steps
 from policytrim_gym.policies.state_policy import StatePolicy, StatePolicyConfig
 from policytrim_gym.policies.word_tokenizer import WordTokenizer
 
@@ -20,8 +21,8 @@ def save_state_policy(policy: StatePolicy, folder: str) -> None:
     from safetensors.torch import save
 
     path = Path(folder)
-    config = {**asdict(policy.config), "execute_horizon": policy.spec.horizon}
-    write_json_atomic(path / "config.json", {"model_type": MODEL_TYPE, **config})
+    config = {"model_type": MODEL_TYPE, **asdict(policy.config), "execute_horizon": policy.spec.horizon}
+    write_json_atomic(path / "config.json", with_action_steps(config, policy.spec.horizon))
     write_atomic(path / "tokenizer.json", policy.tokenizer.to_json())
     write_atomic(path / "model.safetensors", save({key: value.contiguous() for key, value in policy.state_dict().items()}))
 
@@ -44,7 +45,10 @@ def load_state_policy(folder: str) -> StatePolicy:
         for name in ("action_kinds", "action_origins"):
             if config_values.get(name) is not None:
                 config_values[name] = tuple(config_values[name])
-        policy = StatePolicy(StatePolicyConfig(**config_values), WordTokenizer(_read_json(path / "tokenizer.json")["words"]))
+        action_steps = config_values.pop(KEY, None)
+        config = StatePolicyConfig(**config_values)
+        check_action_steps(action_steps, config.execute_horizon)
+        policy = StatePolicy(config, WordTokenizer(_read_json(path / "tokenizer.json")["words"]))
     except (TypeError, KeyError, ValueError) as error:
         raise CorruptCheckpoint(f"{path}: config.json or tokenizer.json does not describe a policy: {error}") from error
     weights = path / "model.safetensors"
