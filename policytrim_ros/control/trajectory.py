@@ -48,7 +48,7 @@ class Trajectory:
                 raise InvalidChunk(f"{name} must be finite numbers, got {values[~np.isfinite(values)][0]}")
         increasing = np.isfinite(self.times_s).all() and self.times_s[0] >= 0 and (np.diff(self.times_s) > 0).all()
         if not (increasing and np.isfinite(self.stamp_s)):
-            raise InvalidChunk(f"times_s must be increasing and at least 0 from a finite stamp_s, got {self.times_s[:5]} from {self.stamp_s}")
+            raise InvalidChunk(f"times_s must increase from at least 0 after a finite stamp_s, got {self.times_s[:5]} after {self.stamp_s}")
 
     @property
     def end_s(self) -> float:
