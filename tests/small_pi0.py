@@ -7,16 +7,17 @@ import numpy as np
 from policytrim_gym.policies.norm_statistics import NormStatistics
 from policytrim_gym.policies.pi0 import Pi0Policy
 from policytrim_gym.policies.pi0_interface import Pi0Interface
-from policytrim_gym.policies.pi0_small import small_pi0_policy
+from policytrim_gym.policies.pi0_small import SmallPi0Config, small_pi0_policy
 
 INSTRUCTIONS = ("open the door", "push the puck")
 CAMERAS = ("front", "wrist")
+TINY = SmallPi0Config(hidden_size=32, num_layers=2, vision_layers=2, num_heads=2, image_size=28, patch_size=14)
 
 
 def random_pi0(seed: int = 0, **interface) -> Pi0Policy:
-    """Returns a pi0 of chunk size 6 with two cameras: state (3,), actions (2,)."""
+    """Returns a pi0 of chunk size 6 with two cameras: state (3,), actions (2,), both padded to 8 as in published models."""
     settings = Pi0Interface(**{"cameras": CAMERAS, "execute_horizon": 4, "prompt_length": 8, **interface})
-    random = small_pi0_policy(3, 2, INSTRUCTIONS, chunk_size=6, seed=seed, interface=Pi0Interface(CAMERAS))
+    random = small_pi0_policy(8, 8, INSTRUCTIONS, chunk_size=6, seed=seed, config=TINY, interface=Pi0Interface(CAMERAS))
     statistics = NormStatistics((0.1, 0.2, 0.3), (1.0, 2.0, 0.5)), NormStatistics((0.5, -0.5), (0.2, 2.0))
     return Pi0Policy(random.model, random.tokenizer, *statistics, settings)
 

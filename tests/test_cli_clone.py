@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -57,6 +58,11 @@ def test_clone_makes_a_checkpoint_once_and_refuses_to_mix(tmp_path, capsys):
         (["--set", "gradient_setps=5"], "gradient_steps"),
         (["--env", "No-v0"], "`No` doesn't exist.\n"),
         (["--env", "Pendulum-v1"], "Pendulum-v1 has no scripted expert"),
+        (
+            ["--model", "pi0"],
+            "model pi0 needs image_<camera> in the observations of PolicyTrim/MetaWorld-v0 (observation=pixels), got ['state']",
+        ),
+        (["--set", "pi0={patch_size: 7}"], "image_size must be a multiple of patch_size (7), got 64"),
     ],
 )
 def test_clone_refuses_what_it_does_not_know_in_one_line(tmp_path, capsys, arguments, expected):
@@ -93,6 +99,14 @@ def test_a_clone_with_other_settings_is_refused_by_the_first_difference(cloned, 
 
 def test_one_task_alone_is_the_list_of_it(cloned):
     assert main(["clone", "--out", str(cloned), "--env-kwargs", "tasks=reach-v3"]) == 0
+
+
+def test_a_folder_from_before_there_were_models_is_the_same_clone(cloned, capsys):
+    facts = load_facts(cloned)
+    replace(facts, settings={key: value for key, value in facts.settings.items() if key not in ("model", "pi0")}).save(cloned)
+    assert main(["clone", "--out", str(cloned), "--env-kwargs", "tasks=reach-v3"]) == 0
+    assert main(["clone", "--out", str(cloned), "--env-kwargs", "tasks=reach-v3", "--model", "pi0"]) == 1
+    assert "model='state', now it is 'pi0'" in capsys.readouterr().err
 
 
 def test_a_checkpoint_that_is_no_clone_is_kept(cloned, capsys):

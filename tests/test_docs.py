@@ -118,5 +118,5 @@ def test_the_tables_of_settings_are_those_of_the_docstrings(monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT / "docs"))
     tables = importlib.import_module("config_tables")
     page = tables.PAGE.read_text()
-    assert len(tables.PLACE.findall(page)) == 8
+    assert len(tables.PLACE.findall(page)) == 9
     assert page == tables.render(page), "run python docs/config_tables.py"

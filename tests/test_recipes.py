@@ -81,11 +81,12 @@ def test_the_recipe_for_pi0_trims_a_small_one(tmp_path: Path) -> None:
     pytest.importorskip("transformers")
     from policytrim_gym.policies.pi0 import Pi0Policy
     from policytrim_gym.policies.pi0_interface import Pi0Interface
-    from policytrim_gym.policies.pi0_small import small_pi0_policy
+    from policytrim_gym.policies.pi0_small import SmallPi0Config, small_pi0_policy
 
     recipe = load_recipe("pi0_flow_sde")
     interface = Pi0Interface(("front",), execute_horizon=recipe.stock_horizon, prompt_length=8, batch_block=8)
-    base = small_pi0_policy(2, 1, [LineEnv.instruction], chunk_size=recipe.chunk_size, num_inference_steps=2, interface=interface)
+    small = SmallPi0Config(hidden_size=32, num_layers=2, vision_layers=2, image_size=28, patch_size=14, num_inference_steps=2)
+    base = small_pi0_policy(2, 1, [LineEnv.instruction], chunk_size=recipe.chunk_size, config=small, interface=interface)
     base.save_pretrained(str(tmp_path / "base"))
     config = replace(recipe.trim, validation_states=2, num_validations=1, num_workers=0)
     trainer = trim(str(tmp_path / "base"), EnvFactory(SeenLineEnv), tmp_path / "out", config, 400, progress_bar=False)

@@ -18,6 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options."""
     shared.add_out(parser)
     shared.add_env(parser)
+    parser.add_argument("--model", choices=("state", "pi0"), default=None, help="state: an MLP (default); pi0: a small pi0, on images")
     parser.add_argument("--demonstrator", choices=("slow-uneven", "full-speed"), default=None, help="how the expert moves")
     parser.add_argument(
         "--demos",
@@ -37,7 +38,8 @@ def run(options: argparse.Namespace) -> None:
 
     Raises:
         InvalidConfig: a wrong setting, or a folder with another checkpoint.
-        InvalidSpec: the environment has no scripted expert.
+        InvalidSpec: the environment has no scripted expert, or no images for a model that needs them.
+        MissingExtra: a package that the model needs is not installed.
         NoDemonstrations: the expert fails too often.
         CannotWrite: the folder cannot be written into.
     """
@@ -45,7 +47,8 @@ def run(options: argparse.Namespace) -> None:
     from policytrim_gym.rollouts.env_factory import EnvFactory
     from policytrim_gym.training.clone import CloneConfig, clone_into
 
-    config = shared.config_of(options, CloneConfig, demonstrator=options.demonstrator, demos_per_task=options.demos, seed=options.seed)
+    given = {"model": options.model, "demonstrator": options.demonstrator, "demos_per_task": options.demos, "seed": options.seed}
+    config = shared.config_of(options, CloneConfig, **given)
     env, env_kwargs = shared.env_of(options)
     if (options.out / "model.safetensors").exists():
         facts = same_clone(options.out, load_facts(options.out), env, env_kwargs, config)
@@ -65,15 +68,18 @@ def same_clone(folder: Path, facts: CheckpointFacts | None, env: str, env_kwargs
     Raises:
         InvalidConfig: it is another one, or no clone; the message names the first difference.
     """
-    from policytrim_gym.config import to_mapping
+    from policytrim_gym.config import from_mapping, to_mapping
     from policytrim_gym.differences import first_difference
     from policytrim_gym.identity import comparable_kwargs
+    from policytrim_gym.training.clone import CloneConfig
 
     if facts is None or facts.demonstrations is None or facts.evidence is not None:
         raise InvalidConfig(f"{folder} holds a checkpoint that is no clone; choose another --out")
     config = config.for_tasks(len(facts.demonstrations["tasks"]))
+    # A folder from before a setting existed was made with its default.
+    settings = {} if facts.settings is None else to_mapping(from_mapping(CloneConfig, facts.settings))
     difference = first_difference(
-        {"env": facts.env, "env_kwargs": comparable_kwargs(facts.env_kwargs), **(facts.settings or {})},
+        {"env": facts.env, "env_kwargs": comparable_kwargs(facts.env_kwargs), **settings},
         {"env": env, "env_kwargs": comparable_kwargs(env_kwargs), **to_mapping(config)},
     )
     if difference is not None:

@@ -76,7 +76,7 @@ class Pi0Policy(TrainableChunkPolicy):
         interface: Pi0Interface,
         device: str | torch.device = "cpu",
     ) -> None:
-        self.model = model.to(device).eval()
+        self.model = _aligned(model.to(device).eval())
         self.tokenizer = tokenizer
         self.state_statistics, self.action_statistics = state_statistics, action_statistics
         self._config = model.config
@@ -271,3 +271,11 @@ class Pi0Policy(TrainableChunkPolicy):
     def _to_actions(self, denoised: torch.Tensor) -> NDArray[np.float32]:
         """(B, H, action_dim or more), normalised -> (B, H, action_dim) in the units of the action."""
         return unnormalize_z_score(denoised[..., : self._spec.action_dim].numpy(), self.action_statistics).astype(np.float32)
+
+
+def _aligned(model: Any) -> Any:
+    """Moves weights that lie in a mapped file to memory of torch's own: at an odd address the same product may round otherwise."""
+    for parameter in model.parameters():
+        if parameter.data_ptr() % 64:
+            parameter.data = parameter.data.clone()
+    return model

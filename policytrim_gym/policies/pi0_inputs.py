@@ -46,7 +46,7 @@ class Pi0Encoder:
     >>> from policytrim_gym.policies.pi0_small import small_pi0_policy
     >>> observation = {"image_front": np.zeros((48, 64, 3), np.uint8), "state": [0.1, 0.2], "instruction": "lift"}
     >>> small_pi0_policy(state_size=2, action_dim=1, texts=["lift"]).encode([observation]).pixel_values.shape
-    torch.Size([1, 1, 3, 28, 28])
+    torch.Size([1, 1, 3, 64, 64])
     """
 
     def __init__(

@@ -47,7 +47,18 @@ def motion_scale(
         increments.from_actions(torch.from_numpy(episode.actions)[None], torch.from_numpy(episode.states[:1]))[0].abs().numpy()
         for episode in demonstrations
     ]
-    ranges = np.asarray(action_range, dtype=np.float64)
-    floor = np.where(np.isfinite(ranges), LEAST_OF_RANGE * ranges, 0.0)
-    scale = np.maximum.reduce([np.percentile(np.concatenate(sizes), PERCENTILE, axis=0), floor, np.full_like(floor, LEAST)])
+    scale = np.maximum(np.percentile(np.concatenate(sizes), PERCENTILE, axis=0), scale_floor(action_range))
     return np.where(is_motion(action_kinds, action_origins), scale, 1.0).astype(np.float32)
+
+
+def scale_floor(action_range: ArrayLike) -> NDArray[np.float64]:
+    """Returns the least scale of each action, (action_dim,) [action units]: a thousandth of its range, where that is known.
+
+    Args:
+        action_range: highest minus lowest action, (action_dim,) [action units]; may be infinite.
+
+    >>> scale_floor([2.0, np.inf]).tolist()
+    [0.002, 1e-06]
+    """
+    ranges = np.asarray(action_range, dtype=np.float64)
+    return np.maximum(np.where(np.isfinite(ranges), LEAST_OF_RANGE * ranges, 0.0), LEAST)

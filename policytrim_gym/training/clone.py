@@ -4,72 +4,25 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 from numpy.typing import ArrayLike
 
-from policytrim_gym.chunk import check_horizon
 from policytrim_gym.config import to_mapping
-from policytrim_gym.errors import InvalidConfig, InvalidSpec, NoDemonstrations
+from policytrim_gym.errors import InvalidSpec, NoDemonstrations
 from policytrim_gym.policies.checkpoint_facts import CheckpointFacts
 from policytrim_gym.policies.model_card import write_model_card
-from policytrim_gym.policies.state_policy import StatePolicy, StatePolicyConfig
-from policytrim_gym.policies.word_tokenizer import WordTokenizer
+from policytrim_gym.policy import TrainableChunkPolicy
 from policytrim_gym.progress import ProgressBar, write_line
 from policytrim_gym.rollouts.env_factory import EnvFactory
 from policytrim_gym.rollouts.expert_episode import ExpertRunner
 from policytrim_gym.run_folder import check_writable
-from policytrim_gym.training.action_scale import motion_scale
+from policytrim_gym.training.base_policies import MODELS, ActionFacts, check_model
+from policytrim_gym.training.clone_config import CloneConfig
 from policytrim_gym.training.demonstrations import DemonstrationSet, record_demonstrations
 from policytrim_gym.training.imitation import chunk_targets, imitate
-from policytrim_gym.training.state_counts import spread_over_tasks
-
-ALL_DEMOS, LEAST_DEMOS = 240, 40
-
-
-@dataclass(frozen=True)
-class CloneConfig:
-    """How a base policy is cloned.
-
-    Args:
-        demonstrator: how the scripted expert moves: "slow-uneven" or "full-speed".
-        demos_per_task: successful demonstrations of each task; None shares 240 out among the tasks, with at least 40 for each.
-        chunk_size: H, actions of one prediction.
-        execute_horizon: stock horizon, written into the checkpoint.
-        hidden_size, num_layers: of the MLP.
-        gradient_steps: of Adam.
-        batch_size: samples in each.
-        learning_rate: at the start; falls to 0 along a cosine.
-        seed: of demonstrations, weights and batches.
-    """
-
-    demonstrator: str = "slow-uneven"
-    demos_per_task: int | None = None
-    chunk_size: int = 32
-    execute_horizon: int = 8
-    hidden_size: int = 512
-    num_layers: int = 3
-    gradient_steps: int = 4000
-    batch_size: int = 256
-    learning_rate: float = 1e-3
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.demos_per_task is not None and self.demos_per_task < 1:
-            raise InvalidConfig(f"demos_per_task must be at least 1, got {self.demos_per_task}")
-        for name in ("chunk_size", "execute_horizon", "hidden_size", "num_layers", "gradient_steps", "batch_size"):
-            if getattr(self, name) < 1:
-                raise InvalidConfig(f"{name} must be at least 1, got {getattr(self, name)}")
-        if not self.learning_rate > 0:
-            raise InvalidConfig(f"learning_rate must be above 0, got {self.learning_rate}")
-        check_horizon(self.execute_horizon, self.chunk_size)  # before minutes of demonstrations
-
-    def for_tasks(self, num_tasks: int) -> CloneConfig:
-        """Returns the configuration with what it leaves open settled for so many tasks."""
-        return replace(self, demos_per_task=spread_over_tasks(self.demos_per_task, ALL_DEMOS, num_tasks, LEAST_DEMOS))
 
 
 def clone_into(folder: str | os.PathLike[str], factory: EnvFactory, config: CloneConfig, num_workers: int = 2) -> CheckpointFacts:
@@ -87,12 +40,14 @@ def clone_into(folder: str | os.PathLike[str], factory: EnvFactory, config: Clon
 
     Raises:
         NoDemonstrations: the expert fails too often.
-        InvalidSpec: the environment has no scripted expert.
+        InvalidSpec: the environment has no scripted expert, or no images for a model that needs them.
+        MissingExtra: a package that the model needs is not installed.
         CannotWrite: the folder cannot be written into.
     """
     probe = ExpertRunner(factory, config.demonstrator, config.seed).env
     tasks = tuple(getattr(probe.unwrapped, "tasks", ()))
     actions = _action_facts(probe)
+    check_model(config, probe, factory.name)
     probe.close()
     config = config.for_tasks(len(tasks))
     assert config.demos_per_task is not None
@@ -100,7 +55,14 @@ def clone_into(folder: str | os.PathLike[str], factory: EnvFactory, config: Clon
     write_line(f"cloning {factory.name}, {', '.join(tasks) or 'no task'}, from the {config.demonstrator} expert")
     with ProgressBar(len(tasks), "task", "demonstrations") as bar:
         demos = record_demonstrations(
-            factory, tasks, config.demonstrator, config.demos_per_task, config.seed, num_workers, lambda task: bar.advance()
+            factory,
+            tasks,
+            config.demonstrator,
+            config.demos_per_task,
+            config.seed,
+            num_workers,
+            lambda task: bar.advance(),
+            MODELS[config.model].sees_images,
         )
     with ProgressBar(config.gradient_steps, "step", "cloning") as bar:
 
@@ -125,8 +87,8 @@ def clone(
     on_step: Callable[[int, float], None] | None = None,
     action_origins: tuple[int | None, ...] | None = None,
     action_range: ArrayLike | None = None,
-) -> StatePolicy:
-    """Trains a StatePolicy by regression on chunks of the demonstrations.
+) -> TrainableChunkPolicy:
+    """Trains a policy of the configured model to predict chunks of the demonstrations.
 
     Args:
         demos: what to imitate.
@@ -143,26 +105,9 @@ def clone(
     episodes = demos.demonstrations
     if not episodes:
         raise NoDemonstrations("a clone needs at least one demonstration, got none")
-    first = episodes[0]
-    tokenizer = WordTokenizer.from_texts(episode.instruction for episode in episodes)
-    architecture = StatePolicyConfig(
-        state_size=first.states.shape[1],
-        action_dim=first.actions.shape[1],
-        chunk_size=config.chunk_size,
-        execute_horizon=config.execute_horizon,
-        action_kinds=action_kinds,
-        control_dt_s=control_dt_s,
-        hidden_size=config.hidden_size,
-        num_layers=config.num_layers,
-        action_origins=action_origins,
-    )
-    policy = StatePolicy(architecture, tokenizer, seed=config.seed)
-    if action_range is not None:
-        policy.set_action_scale(motion_scale(episodes, action_range, action_kinds, architecture.origins))
-    states = np.concatenate([episode.states for episode in episodes])
-    # A number that hardly varies in the demonstrations would be blown up by its own noise in closed loop.
-    policy.set_normalisation(states.mean(axis=0), states.std(axis=0).clip(min=0.01))
-    observations = [{"state": state, "instruction": episode.instruction} for episode in episodes for state in episode.states]
+    facts = ActionFacts(action_kinds, control_dt_s, action_origins, action_range)
+    policy = MODELS[config.model].build(episodes, config, facts)
+    observations = [observation for episode in episodes for observation in episode.observations()]
     targets = np.concatenate([chunk_targets(episode.actions, config.chunk_size) for episode in episodes])
     imitate(policy, observations, targets, config.gradient_steps, config.batch_size, config.learning_rate, config.seed, on_step)
     return policy

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -11,18 +11,25 @@ from numpy.typing import NDArray
 
 from policytrim_gym.envs.initial_states import NUM_INITIAL_STATES
 from policytrim_gym.errors import NoDemonstrations
+from policytrim_gym.policy import Observation
 from policytrim_gym.rollouts.env_factory import EnvFactory
 from policytrim_gym.rollouts.expert_episode import ExpertRunner
 from policytrim_gym.rollouts.job_pool import job_pool
 
 
 class Demonstration(NamedTuple):
-    """One successful episode of an expert."""
+    """One successful episode of an expert; what was seen is held once, and a policy gets views of it."""
 
     task: str
     instruction: str
     states: NDArray[np.float32]  # (S, state_size), before each action
     actions: NDArray[np.float32]  # (S, action_dim)
+    images: Mapping[str, NDArray[np.uint8]] = {}  # (S, H, W, 3) before each action, by their keys in the observation
+
+    def observations(self) -> list[Observation]:
+        """Returns what a policy sees before each action, (S,)."""
+        seen: dict[str, NDArray[Any]] = {"state": self.states, **self.images}
+        return [{**{key: rows[step] for key, rows in seen.items()}, "instruction": self.instruction} for step in range(len(self.states))]
 
 
 @dataclass(frozen=True)
@@ -50,6 +57,7 @@ def record_demonstrations(
     seed: int,
     num_workers: int = 2,
     on_demonstration: Callable[[str], None] | None = None,
+    keep_images: bool = False,
 ) -> DemonstrationSet:
     """Records `num_per_task` successful demonstrations of each task, from the first training states that the expert solves.
 
@@ -61,6 +69,7 @@ def record_demonstrations(
         seed: of the expert's pace.
         num_workers: processes.
         on_demonstration: called with the task when it has all of its demonstrations.
+        keep_images: whether a demonstration holds the images of every step.
 
     Raises:
         NoDemonstrations: three times as many attempts gave too few successes.
@@ -69,7 +78,7 @@ def record_demonstrations(
     demonstrations: list[Demonstration] = []
     failed: dict[str, int] = {}
     with job_pool(num_workers) as pool:
-        jobs = [pool.submit(_record_task, factory, task, demonstrator, num_per_task, seed) for task in tasks]
+        jobs = [pool.submit(_record_task, factory, task, demonstrator, num_per_task, seed, keep_images) for task in tasks]
         for task, job in zip(tasks, jobs):
             kept, failed[task] = job.result()
             demonstrations += kept
@@ -78,15 +87,17 @@ def record_demonstrations(
     return DemonstrationSet(demonstrator, tuple(demonstrations), failed)
 
 
-def _record_task(factory: EnvFactory, task: str, demonstrator: str, num_wanted: int, seed: int) -> tuple[list[Demonstration], int]:
+def _record_task(
+    factory: EnvFactory, task: str, demonstrator: str, num_wanted: int, seed: int, keep_images: bool = False
+) -> tuple[list[Demonstration], int]:
     runner = ExpertRunner(factory, demonstrator, seed)
     kept: list[Demonstration] = []
     num_failed = 0
     num_attempts = min(3 * num_wanted, NUM_INITIAL_STATES["train"])
     for initial_state in range(num_attempts):
-        episode = runner.run(task, "train", initial_state)
+        episode = runner.run(task, "train", initial_state, keep_images)
         if episode.success:
-            kept.append(Demonstration(task, episode.instruction, episode.states, episode.actions))
+            kept.append(Demonstration(task, episode.instruction, episode.states, episode.actions, episode.images))
         else:
             num_failed += 1
         if len(kept) == num_wanted:

@@ -1,0 +1,117 @@
+"""The policies that can be cloned: each of the demonstrations' sizes, with their statistics and random weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.util import find_spec
+from typing import Any, NamedTuple
+
+import gymnasium as gym
+import numpy as np
+from numpy.typing import ArrayLike
+
+from policytrim_gym.errors import InvalidSpec, MissingExtra
+from policytrim_gym.policies.norm_statistics import NormStatistics
+from policytrim_gym.policies.pi0 import Pi0Policy
+from policytrim_gym.policies.pi0_interface import Pi0Interface
+from policytrim_gym.policies.pi0_small import small_pi0_policy
+from policytrim_gym.policies.state_policy import StatePolicy, StatePolicyConfig
+from policytrim_gym.policies.word_tokenizer import WordTokenizer
+from policytrim_gym.policy import TrainableChunkPolicy
+from policytrim_gym.training.action_scale import motion_scale, scale_floor
+from policytrim_gym.training.clone_config import CloneConfig
+from policytrim_gym.training.demonstrations import Demonstration
+
+LEAST_STD = 0.01
+"""A number that hardly varies in the demonstrations would be blown up by its own noise in closed loop."""
+
+
+class ActionFacts(NamedTuple):
+    """What an environment says about its actions; `clone` explains them."""
+
+    kinds: tuple[str, ...] | None = None
+    control_dt_s: float | None = None
+    origins: tuple[int | None, ...] | None = None
+    range: ArrayLike | None = None
+
+
+class BaseModel(NamedTuple):
+    """A model that can be cloned."""
+
+    build: Callable[[tuple[Demonstration, ...], CloneConfig, ActionFacts], TrainableChunkPolicy]
+    sees_images: bool = False
+    needs: str | None = None  # a package of the extra "vla"
+
+
+def check_model(config: CloneConfig, env: gym.Env[Any, Any], name: str) -> None:
+    """Refuses, before minutes of demonstrations, a model that is not installed or would have nothing to see.
+
+    Args:
+        config: with the model.
+        env: that will be demonstrated in.
+        name: of the environment, for messages.
+
+    Raises:
+        InvalidSpec: a model that sees images, and an environment without.
+        MissingExtra: a package that the model needs is not installed.
+    """
+    model = MODELS[config.model]
+    if model.needs is not None and find_spec(model.needs) is None:
+        raise MissingExtra(f'model {config.model} needs {model.needs}: pip install "policytrim[vla]"')
+    if model.sees_images:
+        keys = list(getattr(env.observation_space, "spaces", {}))
+        if not any(key.startswith("image_") for key in keys):
+            raise InvalidSpec(f"model {config.model} needs image_<camera> in the observations of {name} (observation=pixels), got {keys}")
+
+
+def _state_policy(episodes: tuple[Demonstration, ...], config: CloneConfig, actions: ActionFacts) -> StatePolicy:
+    architecture = StatePolicyConfig(
+        state_size=episodes[0].states.shape[1],
+        action_dim=episodes[0].actions.shape[1],
+        chunk_size=config.chunk_size,
+        execute_horizon=config.execute_horizon,
+        action_kinds=actions.kinds,
+        control_dt_s=actions.control_dt_s,
+        hidden_size=config.hidden_size,
+        num_layers=config.num_layers,
+        action_origins=actions.origins,
+    )
+    policy = StatePolicy(architecture, WordTokenizer.from_texts(episode.instruction for episode in episodes), seed=config.seed)
+    if actions.range is not None:
+        policy.set_action_scale(motion_scale(episodes, actions.range, actions.kinds, architecture.origins))
+    states = np.concatenate([episode.states for episode in episodes])
+    policy.set_normalisation(states.mean(axis=0), states.std(axis=0).clip(min=LEAST_STD))
+    return policy
+
+
+def _pi0_policy(episodes: tuple[Demonstration, ...], config: CloneConfig, actions: ActionFacts) -> Pi0Policy:
+    """Unlike the state policy, it predicts joint targets as they are and not as increments from the measured joints."""
+    interface = Pi0Interface(
+        cameras=tuple(key.removeprefix("image_") for key in episodes[0].images),
+        execute_horizon=config.execute_horizon,
+        action_kinds=actions.kinds,
+        control_dt_s=actions.control_dt_s,
+        prompt_length=config.pi0.prompt_length,
+    )
+    least = LEAST_STD if actions.range is None else scale_floor(actions.range)
+    return small_pi0_policy(
+        state_size=episodes[0].states.shape[1],
+        action_dim=episodes[0].actions.shape[1],
+        texts=[episode.instruction for episode in episodes],
+        chunk_size=config.chunk_size,
+        seed=config.seed,
+        config=config.pi0,
+        interface=interface,
+        state_statistics=_statistics(np.concatenate([episode.states for episode in episodes]), LEAST_STD),
+        action_statistics=_statistics(np.concatenate([episode.actions for episode in episodes]), least),
+    )
+
+
+def _statistics(values: np.ndarray, least_std: ArrayLike) -> NormStatistics:
+    """Returns mean and standard deviation of the rows, (N, n), the latter at least `least_std`."""
+    std = np.maximum(values.std(axis=0, dtype=np.float64), least_std)
+    return NormStatistics(tuple(values.mean(axis=0, dtype=np.float64).tolist()), tuple(std.tolist()))
+
+
+MODELS = {"state": BaseModel(_state_policy), "pi0": BaseModel(_pi0_policy, sees_images=True, needs="transformers")}
+"""By the name that `CloneConfig.model` has for them."""
