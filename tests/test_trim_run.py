@@ -100,9 +100,9 @@ def test_a_run_that_died_before_its_first_state_begins_again(base: Path, tmp_pat
     assert run(base, tmp_path / "out", callback=lambda trainer: False).state.rows
 
 
-def test_a_run_goes_on_with_another_number_of_workers(tmp_path: Path) -> None:
+def test_a_run_goes_on_with_another_number_of_workers_and_in_other_blocks(tmp_path: Path) -> None:
     TrimGRPO(slow_policy(), LineEnv, CONFIG, tmp_path).learn(BUDGET, lambda trainer: False)
-    assert TrimGRPO(slow_policy(), LineEnv, replace(CONFIG, num_workers=1), tmp_path).state.rows
+    assert TrimGRPO(slow_policy(), LineEnv, replace(CONFIG, num_workers=1, max_chunks_per_pass=8), tmp_path).state.rows
 
 
 def test_a_folder_that_cannot_be_written_is_a_clear_error(base: Path, tmp_path: Path) -> None:

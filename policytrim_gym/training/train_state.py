@@ -20,6 +20,9 @@ from policytrim_gym.training.origin import Origin
 PHASES = ("baseline", "warm-start", "stage1", "horizon", "stage2", "done")
 """In their order; "horizon" chooses the execute horizon of stage 2 on validation states."""
 
+NO_OUTCOME = ("num_workers", "max_chunks_per_pass")
+"""Settings that a run may go on without: they change what it costs, and its outcome by rounding at most."""
+
 
 @dataclass
 class TrainState:
@@ -91,7 +94,7 @@ def load_state(path: str | os.PathLike[str], origin: Origin, config: dict[str, A
         )
     difference = saved_origin.difference(origin)
     if difference is None and config is not None:
-        difference = first_difference(saved_config, config, ignore=("num_workers",))  # the number of workers changes no outcome
+        difference = first_difference(saved_config, config, ignore=NO_OUTCOME)
     if difference is not None:
         raise InvalidConfig(f"{path} was written with {difference}; use another folder")
     return SavedState(state, saved_config, saved_origin, tensors)

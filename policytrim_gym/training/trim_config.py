@@ -34,6 +34,8 @@ class TrimConfig:
         average_decay: of the running average of the weights over iterations, which is what is validated and kept; 0 keeps the weights
             themselves.
         num_epochs, num_minibatches: passes over each iteration's rollouts, and gradient steps in each pass.
+        max_chunks_per_pass: chunks of a minibatch that go through the policy at once; more are taken in blocks whose gradients add up to
+            the same step but for rounding. For models that are large for the memory; None: all at once.
         clip_low, clip_high: PPO clip of the likelihood ratio, 1 - clip_low .. 1 + clip_high.
         ratio: "action" clips each executed action's own ratio, "chunk" the ratio of the executed prefix.
         max_grad_norm: of the gradient's clip.
@@ -71,6 +73,7 @@ class TrimConfig:
     average_decay: float = 0.9
     num_epochs: int = 2
     num_minibatches: int = 2
+    max_chunks_per_pass: int | None = None
     clip_low: float = 0.2
     clip_high: float = 0.2
     ratio: Literal["action", "chunk"] = "action"
@@ -89,8 +92,8 @@ class TrimConfig:
 
     def __post_init__(self) -> None:
         check_fields(self)
-        if self.groups_per_task is not None:
-            self._require("groups_per_task", self.groups_per_task >= 1, "at least 1")
+        for name in ("groups_per_task", "max_chunks_per_pass"):
+            self._require(name, getattr(self, name) is None or getattr(self, name) >= 1, "at least 1")
         at_least_one = ("num_epochs", "num_minibatches", "validation_states", "num_validations")
         positive = (
             "learning_rate",
