@@ -6,7 +6,7 @@ PYTHON ?= $(shell for python in python3 python3.12 python3.11; do \
 	$$python -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null \
 	&& { echo $$python; break; }; done)
 VENV ?= .venv
-EXTRAS ?= train,sim,arm,vla,openpi,dev
+EXTRAS ?= train,sim,arm,vla,openpi,ros,mcap,dev
 PYTEST_ARGS ?=
 DEMO_ARGS ?=
 

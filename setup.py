@@ -83,6 +83,7 @@ EXTRAS = {
         "ros-lifecycle-msgs<2.1",
         "ros-rosgraph-msgs<2.1",
     ],
+    "mcap": ["rosbags>=0.11"],  # recordings, with or without a ROS distribution
     "openpi": ["websockets>=15", "msgpack>=1.0.5"],
     "vla": [
         "torch>=2.6",
