@@ -12,13 +12,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from policytrim_gym.envs.initial_states import InitialState, choose_initial_state
+from policytrim_gym.envs.metaworld_observer import MetaWorldObserver
 from policytrim_gym.envs.metaworld_tasks import INSTRUCTIONS
 from policytrim_gym.errors import InvalidChunk, InvalidSpec, MissingExtra, UnknownTask
 
 ACTION_KINDS = ("delta", "delta", "delta", "position")
 """x, y and z move the hand's target by up to 1 cm a step; the fourth is the gripper's effort."""
-
-STATE_SIZE = 39
 
 
 class _SimulationPool:
@@ -58,13 +57,21 @@ class MetaWorldEnv(gym.Env[dict[str, Any], NDArray[np.float32]]):
 
     Args:
         tasks: names such as "reach-v3"; one name alone is fine.
-        observation: "state": {"state": float32 (39,)} as Meta-World defines it, with the goal visible.
+        observation: "state" ({"state": float32 (39,)} as Meta-World defines it, with the goal visible) or "pixels" ({"image_front"}, uint8
+            (image_size, image_size, 3), and "state" with what the robot measures, float32 (4,): hand [m] and gripper opening). What is
+            drawn, and how the goal is marked: `MetaWorldObserver`.
         max_episode_steps: time limit in control steps; an episode is truncated there.
         render_mode: None or "rgb_array".
+        image_size: of "pixels" [pixels].
+        cameras: of "pixels", "front", "wrist" or both: each has an image, "image_front" and "image_wrist".
 
     Raises:
         UnknownTask, InvalidSpec: naming the value and the expectation.
-        MissingExtra: metaworld is not installed.
+        MissingExtra: metaworld is not installed, or at the first image no OpenGL.
+
+    >>> env = MetaWorldEnv("push-v3", observation="pixels", cameras=("front", "wrist"))
+    >>> {key: space.shape for key, space in env.observation_space.items()}
+    {'image_front': (64, 64, 3), 'image_wrist': (64, 64, 3), 'state': (4,)}
     """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 16}
@@ -77,6 +84,8 @@ class MetaWorldEnv(gym.Env[dict[str, Any], NDArray[np.float32]]):
         observation: str = "state",
         max_episode_steps: int = 500,
         render_mode: str | None = None,
+        image_size: int = 64,
+        cameras: Sequence[str] | str = ("front",),
     ) -> None:
         self.tasks = (tasks,) if isinstance(tasks, str) else tuple(tasks)
         if not self.tasks:
@@ -86,18 +95,19 @@ class MetaWorldEnv(gym.Env[dict[str, Any], NDArray[np.float32]]):
                 close = difflib.get_close_matches(str(task), INSTRUCTIONS, n=1)
                 hint = f"; did you mean {close[0]!r}?" if close else ""
                 raise UnknownTask(f"unknown Meta-World task {task!r}{hint} (there are {len(INSTRUCTIONS)}, such as 'reach-v3')")
-        if observation != "state":
-            raise InvalidSpec(f"observation must be 'state' (the pixel observation is not built yet), got {observation!r}")
         if not 1 <= max_episode_steps <= 500:
             raise InvalidSpec(f"max_episode_steps must be in 1..500 (Meta-World's own limit), got {max_episode_steps}")
         if render_mode not in (None, "rgb_array"):
             raise InvalidSpec(f"render_mode must be None or 'rgb_array', got {render_mode!r}")
         self.max_episode_steps = max_episode_steps
         self.render_mode = render_mode
-        self.observation_space = gym.spaces.Dict({"state": gym.spaces.Box(-np.inf, np.inf, (STATE_SIZE,), np.float32)})
+        self._observer = MetaWorldObserver(observation, image_size, cameras)
+        self.observation_space = self._observer.space
         self.action_space = gym.spaces.Box(-1.0, 1.0, (4,), np.float32)
+        self.look = True
         self.initial_state: InitialState | None = None
         self._simulation: Any = None
+        self._full_state: NDArray[np.float32] | None = None
         self._random_vectors: dict[InitialState, NDArray[np.float64]] = {}
         self._steps = 0
         self._renderer: Any = None
@@ -119,9 +129,14 @@ class MetaWorldEnv(gym.Env[dict[str, Any], NDArray[np.float32]]):
             raise InvalidSpec("reset the environment before using its simulation")
         return self._simulation
 
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[dict[str, NDArray[np.float32]], dict[str, Any]]:
+    @property
+    def full_state(self) -> NDArray[np.float32]:
+        """Meta-World's own observation of this moment, (39,), for experts and tests: a policy on pixels does not see it."""
+        if self._full_state is None:
+            raise InvalidSpec("reset the environment before its state is read")
+        return self._full_state
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         super().reset(seed=seed)
         state_before, self.initial_state = self.initial_state, choose_initial_state(self.tasks, options, self.np_random)
         if state_before is None or state_before.task != self.initial_state.task or self._simulation is None:
@@ -130,9 +145,9 @@ class MetaWorldEnv(gym.Env[dict[str, Any], NDArray[np.float32]]):
         self._set_state(self._simulation, self.initial_state)
         state, _ = self._simulation.reset()
         self._steps = 0
-        return self._observe(state), self._info(success=False)
+        return self._observe(state, look=True), self._info(success=False)
 
-    def step(self, action: ArrayLike) -> tuple[dict[str, NDArray[np.float32]], float, bool, bool, dict[str, Any]]:
+    def step(self, action: ArrayLike) -> tuple[dict[str, NDArray[Any]], float, bool, bool, dict[str, Any]]:
         array = np.asarray(action, dtype=np.float64)
         if array.shape != (4,) or not np.isfinite(array).all():
             raise InvalidChunk(f"an action must be 4 finite numbers, got {array.tolist()}")
@@ -140,7 +155,8 @@ class MetaWorldEnv(gym.Env[dict[str, Any], NDArray[np.float32]]):
         self._steps += 1
         success = bool(info["success"])
         truncated = self._steps >= self.max_episode_steps and not success
-        return self._observe(state), float(reward), success, truncated, self._info(success)
+        observation = self._observe(state, look=self.look or success or truncated)
+        return observation, float(reward), success, truncated, self._info(success)
 
     def render(self) -> Any:
         """Returns the present image, (360, 480, 3) uint8, when render_mode is "rgb_array"."""
@@ -203,9 +219,10 @@ class MetaWorldEnv(gym.Env[dict[str, Any], NDArray[np.float32]]):
         data = {"rand_vec": self._random_vectors[state], "env_cls": type(simulation), "partially_observable": False}
         simulation.set_task(Task(env_name=state.task, data=pickle.dumps(data)))
 
-    @staticmethod
-    def _observe(state: NDArray[np.float64]) -> dict[str, NDArray[np.float32]]:
-        return {"state": np.asarray(state, dtype=np.float32)}
+    def _observe(self, state: NDArray[np.float64], look: bool) -> dict[str, NDArray[Any]]:
+        assert self.initial_state is not None
+        self._full_state = np.asarray(state, dtype=np.float32)
+        return self._observer.observe(self.initial_state.task, self._simulation, self._full_state, look)
 
     def _info(self, success: bool) -> dict[str, Any]:
         assert self.initial_state is not None

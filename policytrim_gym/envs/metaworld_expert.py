@@ -52,8 +52,11 @@ class MetaWorldExpert:
         self._pacer = Pacer(self._random)
 
     def action(self, observation: Mapping[str, Any]) -> NDArray[np.float32]:
-        """Returns the next action for the environment's observation, (4,) in [-1, 1]."""
-        state = np.asarray(observation["state"], dtype=np.float64)
+        """Returns the next action, (4,) in [-1, 1].
+
+        It reads the environment's full state and not the observation, so it also demonstrates for pixels.
+        """
+        state = self._env.full_state.astype(np.float64)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # "Constant(s) may be too high": the clip is the answer to it
             action = np.clip(np.asarray(self._policy().get_action(state), dtype=np.float32), -1.0, 1.0)
