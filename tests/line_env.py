@@ -43,6 +43,23 @@ class LineEnv(gym.Env[dict[str, np.ndarray], np.ndarray]):
         return {"state": np.array([self._position, self._goal], np.float32)}
 
 
+class SeenLineEnv(LineEnv):
+    """A LineEnv with a picture of where it is, which it draws when somebody looks; `drawn` counts over all instances."""
+
+    drawn = 0
+
+    def __init__(self, max_steps: int = 150) -> None:
+        super().__init__(max_steps)
+        self.observation_space["image_front"] = Box(0, 255, (28, 28, 3), np.uint8)
+        self.look = True
+
+    def _observe(self) -> dict[str, np.ndarray]:
+        if self.look:
+            SeenLineEnv.drawn += 1
+            self._image = np.full((28, 28, 3), abs(self._position) * 20 % 256, np.uint8)
+        return {**super()._observe(), "image_front": self._image}
+
+
 def slow_policy(seed: int = 0) -> StatePolicy:
     """Returns a clone of a demonstrator that moves at 30 % of the possible speed."""
     config = StatePolicyConfig(

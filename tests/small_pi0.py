@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
+from line_env import CHUNK_SIZE, LineEnv
 
 from policytrim_gym.policies.norm_statistics import NormStatistics
 from policytrim_gym.policies.pi0 import Pi0Policy
@@ -27,3 +30,17 @@ def pi0_observation(index: int) -> dict:
     random = np.random.default_rng(index)
     images = {f"image_{camera}": random.integers(256, size=(24, 32, 3), dtype=np.uint8) for camera in CAMERAS}
     return {**images, "state": random.normal(size=3).astype(np.float32), "instruction": INSTRUCTIONS[index % 2]}
+
+
+def slow_pi0(seed: int = 0) -> Pi0Policy:
+    """Returns a pi0 for SeenLineEnv: random, but its actions are about 0.5, so that it moves slowly and arrives."""
+    return small_pi0_policy(
+        state_size=2,
+        action_dim=1,
+        texts=[LineEnv.instruction],
+        chunk_size=CHUNK_SIZE,
+        seed=seed,
+        config=replace(TINY, num_inference_steps=2),
+        interface=Pi0Interface(("front",), execute_horizon=2, action_kinds=("delta",), prompt_length=8),
+        action_statistics=NormStatistics((0.5,), (0.05,)),
+    )

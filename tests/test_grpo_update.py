@@ -1,13 +1,13 @@
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
 import torch
-from gymnasium.spaces import Box
-from line_env import LineEnv, slow_policy
+from line_env import LineEnv, SeenLineEnv, slow_policy
 
 from policytrim_gym.policy import TrainableChunkPolicy
 from policytrim_gym.rollouts.collector import RolloutCollector
@@ -85,37 +85,25 @@ def test_an_update_makes_the_better_half_likelier() -> None:
     assert change[advantages > 0].mean() > change[advantages < 0].mean()
 
 
-class SeenLineEnv(LineEnv):
-    """A LineEnv with a picture of where it is."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.observation_space["image_front"] = Box(0, 255, (28, 28, 3), np.uint8)
-
-    def _observe(self) -> dict[str, np.ndarray]:
-        return {**super()._observe(), "image_front": np.full((28, 28, 3), abs(self._position) * 20 % 256, np.uint8)}
-
-
 def make_pi0() -> TrainableChunkPolicy:
     pytest.importorskip("transformers")
-    from small_pi0 import TINY
+    from small_pi0 import slow_pi0
 
-    from policytrim_gym.policies.pi0_small import small_pi0_policy
-
-    return small_pi0_policy(2, 1, [LineEnv.instruction], chunk_size=8, config=TINY)
+    return slow_pi0()
 
 
 @pytest.mark.parametrize("make_policy", [slow_policy, make_pi0])
 @pytest.mark.parametrize("ratio", ["action", "chunk"])
 def test_a_step_in_blocks_is_the_step_at_once(make_policy: Callable[[], TrainableChunkPolicy], ratio: str) -> None:
+    base = make_policy()
     with RolloutCollector(SeenLineEnv, num_workers=0) as collector:
         requests = [EpisodeRequest(horizon, seed=3, noise_seed=horizon, max_steps=21) for horizon in (3, 8, 5)]
-        rollouts = collector.collect(requests, SamplingController(make_policy()), keep_observations=True)
+        rollouts = collector.collect(requests, SamplingController(base), keep_observations=True)
     assert len({len(rollout.windows) for rollout in rollouts}) == 3
     advantages = np.array([1.0, -0.5, 0.3])
     outcomes = []
     for max_chunks_per_pass in (None, 1, 4, 1000):
-        policy = make_policy()
+        policy = copy.deepcopy(base)
         config = replace(CONFIG, ratio=ratio, max_chunks_per_pass=max_chunks_per_pass, num_epochs=2, num_minibatches=2, learning_rate=1e-4)  # type: ignore[arg-type]
         statistics = GRPOUpdater(policy, config).update(rollouts, advantages, seed=0)
         assert statistics is not None
@@ -124,7 +112,7 @@ def test_a_step_in_blocks_is_the_step_at_once(make_policy: Callable[[], Trainabl
         for name, value in asdict(outcomes[0][0]).items():
             assert getattr(statistics, name) == pytest.approx(value, rel=1e-4, abs=1e-5), name
         torch.testing.assert_close(weights, outcomes[0][1], atol=1e-5, rtol=0)
-    assert not torch.equal(outcomes[0][1], torch.cat([parameter.detach().flatten() for parameter in make_policy().parameters()]))
+    assert not torch.equal(outcomes[0][1], torch.cat([parameter.detach().flatten() for parameter in base.parameters()]))
 
 
 def test_the_weights_of_a_minibatch_add_up_to_1() -> None:

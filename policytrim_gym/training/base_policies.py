@@ -92,6 +92,7 @@ def _pi0_policy(episodes: tuple[Demonstration, ...], config: CloneConfig, action
         action_kinds=actions.kinds,
         control_dt_s=actions.control_dt_s,
         prompt_length=config.pi0.prompt_length,
+        batch_block=config.pi0.batch_block,
     )
     least = LEAST_STD if actions.range is None else scale_floor(actions.range)
     return small_pi0_policy(

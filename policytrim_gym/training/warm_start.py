@@ -25,6 +25,8 @@ from policytrim_gym.training.state_counts import spread_over_tasks
 
 ALL_STATES, LEAST_STATES = 360, 60
 
+_State = tuple[str | None, int]
+
 
 @dataclass(frozen=True)
 class WarmStartConfig:
@@ -79,22 +81,31 @@ def warm_start(
     Returns:
         `num_states`, `num_kept`, `steps_mean` of the kept rollouts, and `timesteps`, all physical steps that were run.
     """
-    fastest: dict[tuple[Any, Any], Rollout] = {}
-    timesteps = 0
-    for rollout in _rollouts(policy, evaluator, config, on_episode):
-        timesteps += rollout.steps
-        request = rollout.request
-        key = (request.task, request.seed if request.initial_state is None else request.initial_state)
-        if rollout.success and (key not in fastest or rollout.steps < fastest[key].steps):
-            fastest[key] = rollout
+    fastest: dict[_State, Rollout] = {}
+
+    def keep_fastest(rollout: Rollout) -> None:
+        """Lets go of the observations of every step that nothing will be learnt from; with images they would fill the memory."""
+        best = fastest.get(_state_of(rollout))
+        if not rollout.success or (best is not None and best.steps <= rollout.steps):
+            rollout.trajectory = []
+        else:
+            fastest[_state_of(rollout)] = rollout
+            if best is not None:
+                best.trajectory = []
+        if on_episode:
+            on_episode(rollout)
+
+    rollouts = _rollouts(policy, evaluator, config, keep_fastest)
+    timesteps = sum(rollout.steps for rollout in rollouts)
+    # In the order of the requests: that in which episodes end is up to the workers.
+    kept = [fastest[state] for state in dict.fromkeys(_state_of(rollout) for rollout in rollouts if rollout.success)]
     summary: dict[str, Any] = {
         "num_states": config.num_states(evaluator) * len(evaluator.tasks),
-        "num_kept": len(fastest),
-        "steps_mean": float(np.mean([rollout.steps for rollout in fastest.values()])) if fastest else None,
+        "num_kept": len(kept),
+        "steps_mean": float(np.mean([rollout.steps for rollout in kept])) if kept else None,
         "timesteps": timesteps,
     }
-    if fastest:
-        kept = list(fastest.values())
+    if kept:
         observations = [observation for rollout in kept for observation in rollout.trajectory]
         targets = np.concatenate([chunk_targets(rollout.actions(), policy.spec.chunk_size) for rollout in kept])
         imitate(policy, observations, targets, config.gradient_steps, config.batch_size, config.learning_rate, seed, on_step)
@@ -104,6 +115,12 @@ def warm_start(
 def num_rollouts(policy: TrainableChunkPolicy, evaluator: Evaluator, config: WarmStartConfig) -> int:
     """Returns how many rollouts `warm_start` will ask for."""
     return len(_rates(policy, config)) * config.num_states(evaluator) * len(evaluator.tasks)
+
+
+def _state_of(rollout: Rollout) -> _State:
+    """Returns the task and the initial state or seed of a rollout."""
+    request = rollout.request
+    return request.task, request.seed if request.initial_state is None else request.initial_state
 
 
 def _rates(policy: TrainableChunkPolicy, config: WarmStartConfig) -> tuple[float, ...]:
