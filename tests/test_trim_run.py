@@ -5,13 +5,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from line_env import LineEnv, slow_policy
+from line_env import CHUNK_SIZE, LineEnv, slow_policy
 from test_trim_grpo import CONFIG
 
 from policytrim_gym.errors import CannotWrite, InvalidConfig
 from policytrim_gym.evaluation.evaluate import Evaluator
+from policytrim_gym.identity import PolicyIdentity
 from policytrim_gym.policies.checkpoint_facts import CheckpointFacts, load_facts
 from policytrim_gym.policies.loading import load_policy
+from policytrim_gym.policies.model_card import write_facts
+from policytrim_gym.policies.proof import Proof
 from policytrim_gym.rollouts.env_factory import EnvFactory
 from policytrim_gym.training.grpo import TrimGRPO
 from policytrim_gym.training.trim import trim
@@ -42,17 +45,29 @@ def test_the_run_folder_is_the_best_checkpoint_with_its_evidence(base: Path, tmp
         arm = evaluator.evaluate(policy, policy.spec.horizon, CONFIG.validation_states, split="validation")
     assert arm.steps_mean_success == facts.evidence["validation"]["validation_steps"]
     assert f"Execute horizon: **{facts.execute_horizon}**" in (tmp_path / "out" / "README.md").read_text()
+    chosen = [row["date"] for row in trainer.state.rows if row["stage"] == "horizon" or row.get("is_best")]
+    assert facts.proven_on == chosen[-1] and facts.evidence["validation"]["validation_episodes"] == CONFIG.validation_states
     stage1 = load_facts(tmp_path / "out" / "stage1")
     assert stage1 is not None and stage1.evidence is not None and (stage1.env, stage1.env_kwargs) == (facts.env, facts.env_kwargs)
     assert load_policy(str(tmp_path / "out" / "stage1")).spec.horizon == stage1.execute_horizon
     assert json.loads((tmp_path / "out" / "training.json").read_text()) == trainer.state.rows
+    weights = PolicyIdentity.of(str(tmp_path / "out")).weights_sha256
+    for weights_sha256, count in ((weights, 1), ("of others", 0)):  # the same command on a finished run writes the folder again
+        proof = Proof(facts.setting, 10, 0, 1.0, (0.7, 1.0), 20.0, 3.0, "2026-11-26", weights_sha256)
+        write_facts(tmp_path / "out", facts.with_proof(proof))
+        run(base, tmp_path / "out")
+        again = load_facts(tmp_path / "out")
+        assert again == replace(facts, proofs=(proof,) * count)
 
 
 def test_a_stopped_run_keeps_a_loadable_checkpoint_and_goes_on(base: Path, tmp_path: Path) -> None:
     run(base, tmp_path / "out", callback=lambda trainer: trainer.state.num_validations < 1)
     facts = load_facts(tmp_path / "out")
     assert facts is not None and facts.evidence is not None and not facts.evidence["finished"]
-    load_policy(str(tmp_path / "out"))
+    policy = load_policy(str(tmp_path / "out"))
+    # Stage 1 validates whole chunks, before the horizon is chosen: what the evidence is for is what all files name.
+    steps = json.loads((tmp_path / "out" / "config.json").read_text())["n_action_steps"]
+    assert policy.spec.horizon == facts.execute_horizon == facts.evidence["validation"]["execute_horizon"] == steps == CHUNK_SIZE
     assert run(base, tmp_path / "out").state.phase == "done"
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from policytrim_gym.cli import options as shared
 from policytrim_gym.cli import subjects
+from policytrim_gym.cli.proof import ProofWriter, add_write_proof, setting_in
 from policytrim_gym.errors import InvalidConfig
 
 if TYPE_CHECKING:
@@ -30,16 +32,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "or a folder of train-horizon or its model.zip",
     )
     parser.add_argument("--delay", metavar="STEPS", type=shared.number(int, 0), default=0, help="steps that pass while inferring")
+    add_write_proof(parser)
 
 
 def run(options: argparse.Namespace) -> None:
     """Rolls the policy out and prints the arm, whole and task by task.
 
     Raises:
-        InvalidConfig: a selector together with what it chooses.
+        InvalidConfig: a selector together with what it chooses, or what cannot be a proof.
     """
     from policytrim_gym.cli.episode_bar import EpisodeBar
     from policytrim_gym.evaluation.evaluate import Evaluator, evaluate_policy
+    from policytrim_gym.policies.checkpoint_facts import warn_unproven
     from policytrim_gym.selectors.loading import load_selector
 
     if options.selector is not None and (options.horizon is not None or options.playback_rate != 1.0):
@@ -51,6 +55,11 @@ def run(options: argparse.Namespace) -> None:
         count = subjects.num_episodes(options, evaluator)
         subjects.announce(options, evaluator, count)
         horizon = options.horizon if options.horizon is not None or selector is not None else horizon_beside_delay(options, policy.spec)
+        setting = setting_in(evaluator, policy.spec.chunk_size, options.delay)
+        if selector is None:  # a selector has evidence of its own
+            setting = replace(setting, execute_horizon=horizon, playback_rate=options.playback_rate)
+        warn_unproven(options.policy, setting)
+        proof = None if options.write_proof is None else ProofWriter(options, setting)
         with EpisodeBar(count) as bar:
             arm = evaluate_policy(
                 policy,
@@ -64,6 +73,8 @@ def run(options: argparse.Namespace) -> None:
                 selector=selector,
                 on_episode=bar,
             )
+    if proof is not None:
+        subjects.say(options, f"{proof.write(arm)} holds the proof")
     if shared.write_json(options, {**arm.to_json(), **subjects.latency_json(policy)}):
         return
     by_task = [part.renamed(task) for task, part in arm.by_task().items()]

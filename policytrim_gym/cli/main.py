@@ -11,12 +11,15 @@ import importlib
 import os
 import sys
 import traceback
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple, NoReturn, Protocol, cast
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple, NoReturn, Protocol, cast
 
 import gymnasium.error
 
 from policytrim_gym.errors import PolicyTrimError
+from policytrim_gym.policies.proof import UnprovenSetting
 from policytrim_gym.version import __version__
 
 EXIT_ERROR = 1
@@ -131,7 +134,8 @@ def main(argv: Sequence[str] | None = None, commands: Mapping[str, Command] = CO
     options = argparse.Namespace()
     try:
         options = build_parser(command, commands).parse_args(arguments)
-        code = options.run(options) or 0
+        with warnings_in_one_line():
+            code = options.run(options) or 0
         sys.stdout.flush()  # a reader that has left must be noticed here and not at exit, after the code is decided
         return int(code)
     except BrokenPipeError:
@@ -149,6 +153,22 @@ def main(argv: Sequence[str] | None = None, commands: Mapping[str, Command] = CO
     except Exception as error:  # a bug of ours: still one line, with the way to see more
         hint = "" if debug else " (a bug; --debug shows the traceback)"
         return fail(f"{type(error).__name__}: {error}{hint}", debug)
+
+
+@contextmanager
+def warnings_in_one_line() -> Iterator[None]:
+    """Shows a warning of ours as one line on stderr, without the place in the code; others as Python shows them."""
+    with warnings.catch_warnings():
+        show_others = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+            if issubclass(category, UnprovenSetting):
+                print(f"policytrim: warning: {one_line(str(message))}", file=sys.stderr)
+            else:
+                show_others(message, category, *place, **more)
+
+        warnings.showwarning = show
+        yield
 
 
 def fail(message: str, debug: bool, code: int = EXIT_ERROR) -> int:

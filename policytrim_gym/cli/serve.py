@@ -43,7 +43,9 @@ def run(options: argparse.Namespace) -> None:
         InvalidConfig: a variable for the key that is not set.
         CannotListen: the port is taken.
     """
+    from policytrim_gym.policies.checkpoint_facts import warn_unproven
     from policytrim_gym.policies.loading import load_policy
+    from policytrim_gym.policies.proof import RunSetting
     from policytrim_gym.serving.openpi_server import OpenpiServer
 
     api_key = None if options.api_key_env is None else os.environ.get(options.api_key_env)
@@ -57,10 +59,12 @@ def run(options: argparse.Namespace) -> None:
         execute_horizon=options.execute_horizon,
         max_wait_s=options.max_wait_ms / 1000,
     )
+    spec = server.spec
+    served = RunSetting(control_dt_s=spec.control_dt_s, chunk_size=spec.chunk_size, execute_horizon=spec.horizon)
+    warn_unproven(options.policy, served)  # where and how late its clients run it, only they know
     before = signal.signal(signal.SIGTERM, interrupt)
     try:
         with server:
-            spec = server.spec
             print(
                 f"{options.policy}: chunks of {spec.chunk_size} x {spec.action_dim}, {spec.horizon} to run, at {server.uri}; Ctrl-C stops",
                 flush=True,

@@ -52,7 +52,7 @@ def load_subject(options: argparse.Namespace) -> tuple[ChunkPolicy, EnvFactory]:
     from policytrim_gym.rollouts.env_factory import EnvFactory
 
     policy = load_mapped(options)
-    facts = load_facts(options.policy) if Path(options.policy).is_dir() else None
+    facts = load_facts(options.policy, policy.spec.chunk_size) if Path(options.policy).is_dir() else None
     if facts is not None and facts.env is not None:
         return policy, EnvFactory(*shared.env_of(options, facts.env, facts.env_kwargs))
     if options.env is None and options.env_kwargs is None:

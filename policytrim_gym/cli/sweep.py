@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from policytrim_gym.cli import options as shared
 from policytrim_gym.cli import subjects
+from policytrim_gym.cli.proof import setting_in
 
 if TYPE_CHECKING:
     from policytrim_gym.evaluation.sweep import HorizonSweep
@@ -46,6 +47,7 @@ def run(options: argparse.Namespace) -> None:
     from policytrim_gym.evaluation.evaluate import Evaluator
     from policytrim_gym.evaluation.report.words import percent
     from policytrim_gym.evaluation.sweep import sweep_horizons
+    from policytrim_gym.policies.checkpoint_facts import warn_unproven
 
     policy, factory = subjects.load_subject(options)
     horizons = options.horizons or halvings(policy.spec.chunk_size)
@@ -54,6 +56,7 @@ def run(options: argparse.Namespace) -> None:
     with Evaluator(factory, options.workers) as evaluator:
         count = subjects.num_episodes(options, evaluator)
         subjects.announce(options, evaluator, count)
+        warn_unproven(options.policy, setting_in(evaluator, policy.spec.chunk_size, inference_delay_steps=0))
         with EpisodeBar(num_arms * count) as bar:
             sweep = sweep_horizons(
                 policy,

@@ -47,6 +47,7 @@ class Evaluator:
         self.collector = RolloutCollector(env, num_workers)
         probe = self.collector.factory()
         self.tasks: tuple[str | None, ...] = tuple(getattr(probe.unwrapped, "tasks", (None,)))
+        self.control_dt_s: float | None = getattr(probe.unwrapped, "control_dt_s", None)
         self.has_initial_states = hasattr(probe.unwrapped, "initial_state")
         if not isinstance(probe.action_space, Box):
             raise InvalidSpec(f"a chunked policy needs continuous actions (Box), {self.collector.factory.name} has {probe.action_space}")
@@ -159,6 +160,11 @@ class Evaluator:
 
     def __exit__(self, *_: Any) -> None:
         self.close()
+
+    @property
+    def task_names(self) -> tuple[str, ...] | None:
+        """The tasks; None for an environment that names none."""
+        return tuple(task for task in self.tasks if task is not None) or None
 
     @property
     def num_training_states(self) -> int | None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from policytrim_gym.errors import InvalidConfig
 
-KEY = "n_action_steps"
+ACTION_STEPS = "n_action_steps"
 
 
 def with_action_steps(config: Mapping[str, Any], execute_horizon: int) -> dict[str, Any]:
@@ -16,13 +16,13 @@ def with_action_steps(config: Mapping[str, Any], execute_horizon: int) -> dict[s
     >>> with_action_steps({"model_type": "pi0"}, 24)
     {'model_type': 'pi0', 'n_action_steps': 24}
     """
-    return {**config, KEY: execute_horizon}
+    return {**config, ACTION_STEPS: execute_horizon}
 
 
 def check_action_steps(action_steps: object, execute_horizon: int) -> None:
     """Raises InvalidConfig when a config.json names another horizon than the rest of its checkpoint; None is that of an older one."""
     if action_steps is not None and action_steps != execute_horizon:
-        raise InvalidConfig(f"{KEY} of config.json must be the execute_horizon {execute_horizon}, got {action_steps!r}")
+        raise InvalidConfig(f"{ACTION_STEPS} of config.json must be the execute_horizon {execute_horizon}, got {action_steps!r}")
 
 
 def lerobot_option(execute_horizon: int) -> str:
@@ -31,4 +31,4 @@ def lerobot_option(execute_horizon: int) -> str:
     >>> lerobot_option(24)
     '--policy.n_action_steps=24'
     """
-    return f"--policy.{KEY}={execute_horizon}"
+    return f"--policy.{ACTION_STEPS}={execute_horizon}"

@@ -16,7 +16,7 @@ import torch
 from policytrim_gym.config import from_mapping, to_mapping
 from policytrim_gym.errors import CannotWrite, CorruptCheckpoint, InvalidConfig, InvalidHorizon, InvalidSpec
 from policytrim_gym.files import write_atomic_with, write_json_atomic
-from policytrim_gym.policies.action_steps import KEY, check_action_steps, with_action_steps
+from policytrim_gym.policies.action_steps import ACTION_STEPS, check_action_steps, with_action_steps
 from policytrim_gym.policies.norm_statistics import NormStatistics
 from policytrim_gym.policies.pi0 import Pi0Policy
 from policytrim_gym.policies.pi0_interface import Pi0Interface
@@ -78,7 +78,7 @@ def load_pi0(folder: str, device: str | None = None) -> Pi0Policy:
     try:
         policy = Pi0Policy(model, tokenizer, state_statistics, action_statistics, interface, chosen)
         if interface.execute_horizon is not None:
-            check_action_steps(getattr(config, KEY, None), policy.spec.horizon)
+            check_action_steps(getattr(config, ACTION_STEPS, None), policy.spec.horizon)
     except (InvalidSpec, InvalidConfig, InvalidHorizon) as error:
         raise CorruptCheckpoint(f"{path}: its files do not fit together: {error}") from error
     return policy

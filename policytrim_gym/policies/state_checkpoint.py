@@ -9,7 +9,7 @@ from typing import Any
 
 from policytrim_gym.errors import CorruptCheckpoint, InvalidSpec
 from policytrim_gym.files import write_atomic, write_json_atomic
-from policytrim_gym.policies.action_steps import KEY, check_action_steps, with_action_steps
+from policytrim_gym.policies.action_steps import ACTION_STEPS, check_action_steps, with_action_steps
 from policytrim_gym.policies.state_policy import StatePolicy, StatePolicyConfig
 from policytrim_gym.policies.word_tokenizer import WordTokenizer
 
@@ -45,7 +45,7 @@ def load_state_policy(folder: str) -> StatePolicy:
         for name in ("action_kinds", "action_origins"):
             if config_values.get(name) is not None:
                 config_values[name] = tuple(config_values[name])
-        action_steps = config_values.pop(KEY, None)
+        action_steps = config_values.pop(ACTION_STEPS, None)
         config = StatePolicyConfig(**config_values)
         check_action_steps(action_steps, config.execute_horizon)
         policy = StatePolicy(config, WordTokenizer(_read_json(path / "tokenizer.json")["words"]))

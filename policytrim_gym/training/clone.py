@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from policytrim_gym.config import to_mapping
 from policytrim_gym.errors import InvalidSpec, NoDemonstrations
 from policytrim_gym.policies.checkpoint_facts import CheckpointFacts
-from policytrim_gym.policies.model_card import write_model_card
+from policytrim_gym.policies.model_card import write_facts
 from policytrim_gym.policy import TrainableChunkPolicy
 from policytrim_gym.progress import ProgressBar, write_line
 from policytrim_gym.rollouts.env_factory import EnvFactory
@@ -72,9 +72,17 @@ def clone_into(folder: str | os.PathLike[str], factory: EnvFactory, config: Clon
             bar.advance()
 
         policy = clone(demos, config, on_step=show, **actions)
-    facts = CheckpointFacts(config.execute_horizon, factory.id, dict(factory.kwargs), demos.summary(), to_mapping(config))
-    facts.save(folder)
-    write_model_card(folder, facts)
+    facts = CheckpointFacts(
+        config.execute_horizon,
+        factory.id,
+        dict(factory.kwargs),
+        demos.summary(),
+        to_mapping(config),
+        tasks=tasks or None,
+        control_dt_s=actions["control_dt_s"],
+        chunk_size=config.chunk_size,
+    )
+    write_facts(folder, facts)
     policy.save_pretrained(str(folder))
     return facts
 

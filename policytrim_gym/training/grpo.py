@@ -18,6 +18,8 @@ from policytrim_gym.errors import InvalidConfig, InvalidSpec
 from policytrim_gym.evaluation.efficiency_report import EfficiencyReport
 from policytrim_gym.evaluation.evaluate import Evaluator
 from policytrim_gym.policies.checkpoint_facts import CheckpointFacts
+from policytrim_gym.policies.model_card import write_facts
+from policytrim_gym.policies.proof import utc_date
 from policytrim_gym.policy import ChunkPolicy, Observation, TrainableChunkPolicy
 from policytrim_gym.rollouts.collector import Rollout
 from policytrim_gym.rollouts.env_factory import EnvFactory, EnvLike, as_factory
@@ -29,7 +31,7 @@ from policytrim_gym.training.state_counts import check_num_states
 from policytrim_gym.training.train_state import PHASES, SavedState, TrainState, load_state, save_state
 from policytrim_gym.training.training_log import iteration_row
 from policytrim_gym.training.trim_config import TrimConfig
-from policytrim_gym.training.trim_facts import trimmed_facts, write_facts
+from policytrim_gym.training.trim_facts import trimmed_facts
 from policytrim_gym.training.trim_progress import TrimProgress
 from policytrim_gym.training.validation import checkpoint_score, choose_horizon, mean_steps_by_task, validation_row
 from policytrim_gym.training.warm_start import num_rollouts, warm_start
@@ -185,7 +187,7 @@ class TrimGRPO:
         Args:
             demonstrations: that the entering policy was cloned from.
         """
-        return trimmed_facts(self.factory, self.config, self.state, self._origin.policy, demonstrations, self.policy.spec.horizon)
+        return trimmed_facts(self._evaluator, self.policy.spec, self.config, self.state, self._origin.policy, demonstrations)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], env: EnvLike | EnvFactory) -> TrimGRPO:
@@ -269,7 +271,6 @@ class TrimGRPO:
         self._set_mean_steps(chosen)
         self.state.best_score = []
         self._remember_if_best(chosen)
-        self._set_policy_horizon(chosen.execute_horizon)
         self._enter("stage2" if self.config.stage1_fraction < 1 else "done")
         choice = {arm.name: arm.success_rate for arm in arms}
         return {"stage": "horizon", "execute_horizon": chosen.execute_horizon, "horizon_success": choice, **validation_row(chosen)}
@@ -337,6 +338,7 @@ class TrimGRPO:
         self.state.best_score = score
         self.state.best_validation = {"execute_horizon": arm.execute_horizon, **validation_row(arm)}
         self._best_weights = copy.deepcopy(self.policy.state_dict())
+        self._set_policy_horizon(arm.execute_horizon)  # a checkpoint names the horizon that its evidence is for
         return True
 
     def _finish_stage(self, stage: str) -> None:
@@ -359,7 +361,7 @@ class TrimGRPO:
     # Log and state.
 
     def _log(self, row: dict[str, Any]) -> None:
-        self.state.rows.append(row)
+        self.state.rows.append({**row, "date": utc_date()})
         for key, value in row.items():
             if isinstance(value, (int, float)) and not isinstance(value, bool):
                 self.logger.record(f"{row['stage']}/{key}", value)
@@ -388,8 +390,8 @@ class TrimGRPO:
         self.policy.load_state_dict(tensors["policy"])
         self._best_weights, self._average, self._stage1_weights = tensors["best"], tensors["average"], tensors["stage1"]
         self._updater.optimizer.load_state_dict(tensors["optimizer"])
-        if self.state.execute_horizon:
-            self._set_policy_horizon(self.state.execute_horizon)
+        if self.state.best_validation:
+            self._set_policy_horizon(self.state.best_validation["execute_horizon"])
 
 
 def _average_into(average: dict[str, Any], weights: dict[str, Any], decay: float) -> None:

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from policytrim_gym.config import dump_yaml
 from policytrim_gym.files import write_atomic, write_json_atomic
-from policytrim_gym.policies.checkpoint_facts import CheckpointFacts
+from policytrim_gym.identity import PolicyIdentity
+from policytrim_gym.policies.checkpoint_facts import CheckpointFacts, load_facts
 from policytrim_gym.policies.loading import load_policy
+from policytrim_gym.policies.model_card import write_facts
 from policytrim_gym.rollouts.env_factory import EnvFactory
 from policytrim_gym.run_folder import check_run_folder
 from policytrim_gym.training.grpo import STATE_FILE, Callback, TrimGRPO
 from policytrim_gym.training.trim_config import TrimConfig
-from policytrim_gym.training.trim_facts import stage1_facts, write_facts
+from policytrim_gym.training.trim_facts import stage1_facts
 
 LOG_FILE = "training.json"
 STAGE1_FOLDER = "stage1"
@@ -82,10 +85,17 @@ class _RunFolder:
         write_json_atomic(self._folder / LOG_FILE, trainer.state.rows)
         with trainer.best_weights():
             trainer.policy.save_pretrained(str(self._folder))
-        facts = trainer.facts(self._demonstrations)
+        facts = self._keep_proofs(trainer.facts(self._demonstrations))
         write_facts(self._folder, facts)
         self._write_stage1(trainer, facts)
         self._written = dict(trainer.state.best_validation)
+
+    def _keep_proofs(self, facts: CheckpointFacts) -> CheckpointFacts:
+        """Returns the facts with the proofs that the folder has of its weights: a finished run that is started again changes nothing."""
+        known = load_facts(self._folder)
+        if known is None or not known.proofs:
+            return facts
+        return replace(facts, proofs=known.proofs_of(PolicyIdentity.of(str(self._folder)).weights_sha256))
 
     def _write_stage1(self, trainer: TrimGRPO, facts: CheckpointFacts) -> None:
         """Writes what stage 1 ended with, once: when its horizon has been chosen on it."""
