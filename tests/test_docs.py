@@ -104,14 +104,15 @@ def test_the_import_diagram_has_no_cycle():
         arrows = {(source, sink) for source, sink in arrows if sink not in leaves}
 
 
-def test_the_control_room_of_the_ros_package_imports_the_core_only():
+def test_the_control_room_of_the_ros_package_imports_the_core_and_the_robot_only():
     targets = {
         target
         for path in (ROOT / "policytrim_ros" / "control").rglob("*.py")
         for target in imported(ast.parse(path.read_text()))
         if target in KNOWN
     }
-    assert {layer_of(target) for target in targets} <= {"core"}
+    assert {layer_of(target) for target in targets} == {"core", "robot"}
+    assert {("ros_control", "core"), ("ros_control", "robot")} <= arrows_of_the_diagram("-->")
 
 
 def test_the_tables_of_settings_are_those_of_the_docstrings(monkeypatch):

@@ -54,10 +54,10 @@ class MotionLimiter:
         self.position = np.zeros(len(limits.velocity))
         self.velocity = np.zeros(len(limits.velocity))
 
-    def reset(self, position: NDArray[np.float64]) -> None:
-        """Starts at rest at `position` (dof,)."""
+    def reset(self, position: NDArray[np.float64], velocity: NDArray[np.float64] | None = None) -> None:
+        """Starts at `position` (dof,), with `velocity` (dof,) or at rest."""
         self.position = np.array(position, dtype=np.float64)
-        self.velocity = np.zeros_like(self.position)
+        self.velocity = np.zeros_like(self.position) if velocity is None else np.array(velocity, dtype=np.float64)
 
     def advance(self, target: NDArray[np.float64]) -> Reference:
         """Returns the reference of the next control step, at the instants, and moves on to its end.
