@@ -22,10 +22,10 @@ REMEMBERED_WINDOWS = 64
 class ExecutionTimeline:
     """Joins new motion to the present one so that a controller notices no boundary.
 
-    A published trajectory repeats the present motion from now until the new one takes over. Its first waypoint is where the controller
-    is at this moment, so that the same motion comes out whether the controller replaces the old trajectory at once, from its desired or
-    from the measured state (joint_trajectory_controller of Humble and Jazzy), or splices at the stamp (`allow_trajectory_replacement`):
-    in all cases it finds itself between two waypoints of the curve that it was on.
+    A published trajectory repeats the present motion from its stamp until the new one takes over, and its first waypoint is where the
+    controller is at the stamp. Stamped now, it meets a joint_trajectory_controller that replaces the old trajectory at once (Humble,
+    Jazzy) between two waypoints of the curve that it is on, so that it does not matter whether that controller starts from its desired
+    state or, as by default, from the measured one. Stamped a little ahead, it does the same to one that splices at the stamp.
 
     Control steps lie on a grid that begins when the arm leaves rest. Inside, times count from there: seconds since 1970 have a
     resolution of 0.2 microseconds, which is too coarse to divide positions by twice.
@@ -102,15 +102,15 @@ class ExecutionTimeline:
         run_s = sum(max(0.0, min(end, until_s) - max(begin, since_s)) for begin, end in self._windows)
         return math.floor(run_s / self._dt_s + 0.5)
 
-    def splice(self, join: float, motion: Waypoints, now_s: float) -> tuple[Waypoints, float]:
-        """Returns the present motion from now until `join` with the new one behind it, and the stamp that its times count from.
+    def splice(self, join: float, motion: Waypoints, begin_s: float) -> tuple[Waypoints, float]:
+        """Returns the present motion from `begin_s` until `join` with the new one behind it, and the stamp that its times count from.
 
         Args:
             join: when the new motion takes over [s since the grid began].
             motion: after the state `joining(join)`.
-            now_s: present time [s].
+            begin_s: stamp of what is sent, later where another one has it [s].
         """
-        stamp_s = max(now_s, self._last_stamp_s + STAMP_STEP_S)
+        stamp_s = max(begin_s, self._last_stamp_s + STAMP_STEP_S)
         begin = stamp_s - self._origin_s
         join = max(join, begin)
         old = self._waypoints

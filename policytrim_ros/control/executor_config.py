@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 from policytrim_gym.chunk import check_horizon
 from policytrim_gym.config import check_fields
@@ -21,6 +22,9 @@ class ExecutorConfig:
         asynchronous: ask while the arm moves, early enough that the next chunk is there when it is needed; False: ask at the end of
             each window, and wait.
         publish_lead_s: from publishing until new motion takes over, at least; longer than a message takes to the controller [s].
+        replacement: what the controllers do with a new trajectory. "hard": replace the old one at once (released Humble, Jazzy, Kilted): it
+            begins at the present. "stamp": splice at its stamp (`allow_trajectory_replacement`): it begins `publish_lead_s` from now,
+            because these controllers play later what is stamped in the past.
         points_per_step: waypoints in a control step; above 1 for controllers that ignore velocities.
         settle_s: longest approach to a chunk's last target when no other chunk comes [s].
         max_refusals: so many refused or failed answers in a row stop the arm.
@@ -37,6 +41,7 @@ class ExecutorConfig:
     execute_horizon: int
     asynchronous: bool = True
     publish_lead_s: float = 0.02
+    replacement: Literal["hard", "stamp"] = "hard"
     points_per_step: int = 1
     settle_s: float = 0.5
     max_refusals: int = 3

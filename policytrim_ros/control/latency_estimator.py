@@ -24,7 +24,7 @@ class LatencyEstimator:
         control_dt_s: of a step [s].
         initial_s: what to expect before anything was measured [s].
         quantile: of the window, in (0, 1]; 0.95: one answer of twenty comes later than the margin covers.
-        margin_s: added to it [s]: for the way to the arm, and for an answer that comes just after a step's end.
+        margin_s: added to it [s]: at least the executor's publish_lead_s and the time between two ticks.
         window: newest answers that count.
 
     Raises:
