@@ -126,6 +126,11 @@ setup(
     python_requires=">=3.10",
     install_requires=["numpy>=1.26", "gymnasium>=1.0"],
     extras_require=EXTRAS,
-    entry_points={"console_scripts": ["policytrim = policytrim_gym.cli.main:main"]},
+    entry_points={
+        "console_scripts": [
+            "policytrim = policytrim_gym.cli.main:main",
+            "sim_arm_node = policytrim_ros.nodes.sim_arm_node:main",
+        ]
+    },
     zip_safe=False,
 )

@@ -1,23 +1,23 @@
-"""Writes the tables of settings in docs/reference/configuration.md from the docstrings: `python docs/config_tables.py`."""
+"""Writes the tables of settings in docs/reference (configuration.md, ros.md) from the docstrings: `python docs/config_tables.py`."""
 
 from __future__ import annotations
 
 import dataclasses
 import importlib
-import inspect
 import re
 from pathlib import Path
 from typing import Any
 
+from policytrim_gym.config import field_descriptions
+
 PAGE = Path(__file__).parent / "reference" / "configuration.md"
+ROS_PAGE = PAGE.with_name("ros.md")
 PLACE = re.compile(r"(<!-- fields of (?P<module>[\w.]+):(?P<name>\w+) -->\n)(?P<table>.*?)(<!-- end -->)", re.DOTALL)
-ENTRY = re.compile(r"^    (?P<names>\w+(?:, \w+)*): (?P<text>.+(?:\n      +\S.*)*)", re.MULTILINE)
 
 
 def field_table(cls: type[Any]) -> str:
     """Returns the fields of a config dataclass as a Markdown table: name, default, and the words of its docstring."""
-    arguments = inspect.cleandoc(cls.__doc__ or "").partition("Args:\n")[2].partition("\n\n")[0]
-    words = {name.strip(): " ".join(entry["text"].split()) for entry in ENTRY.finditer(arguments) for name in entry["names"].split(",")}
+    words = field_descriptions(cls)
     rows = ["| key | default | effect |", "|---|---|---|"]
     for field in dataclasses.fields(cls):
         rows.append(f"| `{field.name}` | {_default(field)} | {words[field.name]} |")
@@ -48,4 +48,5 @@ def render(page: str) -> str:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(render(PAGE.read_text()))
+    for page in (PAGE, ROS_PAGE):
+        page.write_text(render(page.read_text()))

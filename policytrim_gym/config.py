@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import inspect
 import os
+import re
 import types
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,6 +21,8 @@ import numpy as np
 from policytrim_gym.errors import InvalidConfig, MissingExtra
 
 ConfigT = TypeVar("ConfigT")
+
+_ENTRY = re.compile(r"^    (?P<names>\w+(?:, \w+)*): (?P<text>.+(?:\n      +\S.*)*)", re.MULTILINE)
 
 
 def from_mapping(cls: type[ConfigT], values: Mapping[str, Any], where: str = "") -> ConfigT:
@@ -94,6 +98,18 @@ def to_mapping(config: Any) -> dict[str, Any]:
     {'hidden': [64, 64]}
     """
     return {field.name: _plain(getattr(config, field.name)) for field in dataclasses.fields(config) if field.init}
+
+
+def field_descriptions(cls: type[Any]) -> dict[str, str]:
+    r"""Returns what the docstring of a config dataclass says about each of its fields, below "Args:", on one line each.
+
+    >>> class Settings:
+    ...     "How to learn.\n\n    Args:\n        first, second: of the same\n            kind [m]."
+    >>> field_descriptions(Settings)
+    {'first': 'of the same kind [m].', 'second': 'of the same kind [m].'}
+    """
+    arguments = inspect.cleandoc(cls.__doc__ or "").partition("Args:\n")[2].partition("\n\n")[0]
+    return {name.strip(): " ".join(entry["text"].split()) for entry in _ENTRY.finditer(arguments) for name in entry["names"].split(",")}
 
 
 def parse_yaml(text: str) -> Any:
@@ -252,8 +268,6 @@ def _plain(value: Any) -> Any:
 
 def _yaml_loader() -> type:
     """Returns a SafeLoader that reads `1e-4` as YAML 1.2 does and refuses duplicate keys."""
-    import re
-
     import yaml
 
     class Loader(yaml.SafeLoader):

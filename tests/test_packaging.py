@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import configparser
 import re
 import subprocess
 import sys
@@ -104,6 +105,16 @@ def test_package_xml_asks_for_each_message_package_and_for_what_shows_the_arm():
     messages = {name for name in imported if name.endswith(("_msgs", "_srvs"))}
     assert messages <= depends
     assert {"python3-yaml", "robot_state_publisher", "xacro"} <= depends
+
+
+def test_each_node_is_an_executable_where_ros2_run_looks(monkeypatch):
+    """What colcon does: it installs the scripts of setup.py where setup.cfg says; pip would put them into bin."""
+    scripts = dict(line.split(" = ") for line in read_setup_arguments(monkeypatch)["entry_points"]["console_scripts"])
+    nodes = {path.stem for path in (ROOT / "policytrim_ros" / "nodes").glob("*_node.py")}
+    assert nodes and {name: scripts.get(name) for name in nodes} == {name: f"policytrim_ros.nodes.{name}:main" for name in nodes}
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg")
+    assert config["install"]["install_scripts"] == config["develop"]["script_dir"] == "$base/lib/policytrim_ros"
 
 
 def test_the_license_is_the_whole_apache_license():

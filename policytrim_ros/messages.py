@@ -1,0 +1,131 @@
+"""Between ROS messages and arrays.
+
+Message classes are imported where they are used, so that this module can be imported without ROS. A float64 holds a time since 1970 to
+0.3 microseconds.
+"""
+
+from __future__ import annotations
+
+from array import array
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from policytrim_gym.errors import InvalidChunk, MissingObservation
+from policytrim_ros.control.trajectory import Trajectory
+
+_CHANNELS = {"rgb8": [0, 1, 2], "bgr8": [2, 1, 0]}
+"""Encodings of colour images, and where red, green and blue stand in them."""
+
+
+def to_seconds(stamp: Any) -> float:
+    """Returns a builtin_interfaces Time or Duration as seconds."""
+    return float(stamp.sec) + 1e-9 * float(stamp.nanosec)
+
+
+def to_time(seconds: float) -> Any:
+    """Returns seconds as a builtin_interfaces Time, rounded to nanoseconds."""
+    from builtin_interfaces.msg import Time
+
+    return Time(**_parts(seconds))
+
+
+def to_joint_state(joint_names: tuple[str, ...], positions: NDArray[np.float64], velocities: NDArray[np.float64], stamp_s: float) -> Any:
+    """Returns a sensor_msgs JointState.
+
+    Args:
+        joint_names: (n,).
+        positions, velocities: (n,) [rad], [m], a second.
+        stamp_s: when they were measured [s].
+    """
+    from sensor_msgs.msg import JointState
+
+    message = JointState(name=list(joint_names), position=array("d", positions), velocity=array("d", velocities))
+    message.header.stamp = to_time(stamp_s)
+    return message
+
+
+def from_joint_state(message: Any) -> dict[str, float]:
+    """Returns the positions of a sensor_msgs JointState by joint [rad], [m].
+
+    Raises:
+        MissingObservation: it has not as many positions as names.
+    """
+    if len(message.name) != len(message.position):
+        raise MissingObservation(f"joint states must have one position a name, got {len(message.position)} for {len(message.name)}")
+    return dict(zip(message.name, message.position))
+
+
+def to_joint_trajectory(trajectory: Trajectory) -> Any:
+    """Returns a trajectory as trajectory_msgs JointTrajectory."""
+    from builtin_interfaces.msg import Duration
+    from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
+
+    message = JointTrajectory(joint_names=list(trajectory.joint_names))
+    message.header.stamp = to_time(trajectory.stamp_s)
+    for index, time_s in enumerate(trajectory.times_s):
+        point = JointTrajectoryPoint(positions=array("d", trajectory.positions[index]), time_from_start=Duration(**_parts(time_s)))
+        if trajectory.velocities is not None:
+            point.velocities = array("d", trajectory.velocities[index])
+        message.points.append(point)
+    return message
+
+
+def from_joint_trajectory(message: Any) -> Trajectory:
+    """Returns a trajectory_msgs JointTrajectory as arrays.
+
+    Raises:
+        InvalidChunk: no waypoint, waypoints of different lengths, some with and some without velocities, accelerations or efforts (which
+            nothing here plays), or what `Trajectory` refuses.
+    """
+    names, points = tuple(message.joint_names), message.points
+    for index, point in enumerate(points):
+        for field in ("accelerations", "effort"):
+            if len(getattr(point, field)):
+                raise InvalidChunk(f"waypoints must have positions and velocities alone, got {field} in waypoint {index}")
+    positions = _rows([point.positions for point in points], len(names), "positions")
+    with_velocities = [bool(len(point.velocities)) for point in points]
+    if any(with_velocities) and not all(with_velocities):
+        raise InvalidChunk(f"all waypoints must have velocities or none, got {sum(with_velocities)} of {len(points)} with them")
+    velocities = _rows([point.velocities for point in points], len(names), "velocities") if any(with_velocities) else None
+    times = np.array([to_seconds(point.time_from_start) for point in points])
+    return Trajectory(names, positions, velocities, times, to_seconds(message.header.stamp))
+
+
+def to_image(image: NDArray[np.uint8], stamp_s: float, frame_id: str) -> Any:
+    """Returns an image (height, width, 3), red first, as sensor_msgs Image."""
+    from sensor_msgs.msg import Image
+
+    height, width, _ = image.shape
+    message = Image(height=height, width=width, encoding="rgb8", step=3 * width, data=array("B", image.tobytes()))
+    message.header.stamp, message.header.frame_id = to_time(stamp_s), frame_id
+    return message
+
+
+def from_image(message: Any) -> NDArray[np.uint8]:
+    """Returns a sensor_msgs Image as (height, width, 3) uint8, red first.
+
+    Raises:
+        MissingObservation: another encoding than rgb8 and bgr8, or fewer bytes than its size says.
+    """
+    if message.encoding not in _CHANNELS:
+        raise MissingObservation(f"the encoding of an image must be one of {tuple(_CHANNELS)}, got {message.encoding!r}")
+    data = np.frombuffer(message.data, dtype=np.uint8)
+    if message.step < 3 * message.width or len(data) != message.step * message.height:
+        size = f"{message.width} x {message.height}, {message.step} bytes a row"
+        raise MissingObservation(f"an image must hold all its rows ({size}), got {len(data)} bytes")
+    rows = data.reshape(message.height, message.step)[:, : 3 * message.width]
+    return rows.reshape(message.height, message.width, 3)[:, :, _CHANNELS[message.encoding]]
+
+
+def _parts(seconds: float) -> dict[str, int]:
+    sec, nanosec = divmod(round(seconds * 1e9), 1_000_000_000)
+    return {"sec": sec, "nanosec": nanosec}
+
+
+def _rows(rows: list[Any], num_joints: int, name: str) -> NDArray[np.float64]:
+    lengths = {len(row) for row in rows} - {num_joints}
+    if lengths:
+        raise InvalidChunk(f"{name} of each waypoint must have {num_joints} numbers, one a joint, got {min(lengths)}")
+    return np.array(rows, dtype=np.float64).reshape(len(rows), num_joints)

@@ -1,0 +1,50 @@
+"""Runs one node as a process."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import rclpy
+from rclpy.exceptions import ParameterException
+from rclpy.executors import ExternalShutdownException
+
+from policytrim_gym.errors import PolicyTrimError
+
+
+def run_node(make_node: Callable[[], Any], args: list[str] | None = None) -> int:
+    """Makes a node and serves it until Ctrl-C, SIGTERM or an error; returns the exit code.
+
+    What a user can mend (parameters, files, packages that are missing) becomes one line on stderr and exit code 1.
+
+    Args:
+        make_node: makes it, when ROS has been set up.
+        args: command line; None: that of the process.
+    """
+    node = None
+    try:
+        rclpy.init(args=args)
+        node = make_node()
+        rclpy.spin(node)
+    except (KeyboardInterrupt, ExternalShutdownException):
+        return 0
+    except (PolicyTrimError, ParameterException) as error:
+        return _failed(error)
+    except RuntimeError as error:
+        if node is None:  # what rclpy itself says about arguments and parameter files
+            return _failed(error)
+        if rclpy.ok():
+            raise
+        return 0  # a signal came while a callback ran: nothing can be published any more
+    finally:
+        if node is not None:
+            node.destroy_node()
+        rclpy.try_shutdown()
+    return 0
+
+
+def _failed(error: Exception) -> int:
+    text = " ".join(str(error).split())
+    sys.stderr.write(f"error: {text}\n")
+    return 1

@@ -1,0 +1,113 @@
+"""Laws of the way between messages and arrays, and between parameters and settings."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+for module in ("rclpy", "trajectory_msgs", "sensor_msgs"):
+    pytest.importorskip(module)
+# ruff: noqa: E402 - ROS may be missing, and then these are not there
+from sensor_msgs.msg import Image, JointState
+from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
+
+from policytrim_gym.config import field_descriptions, parse_yaml
+from policytrim_gym.errors import InvalidChunk, InvalidConfig, MissingObservation
+from policytrim_gym.share import share_file
+from policytrim_ros import messages
+from policytrim_ros.control.trajectory import Trajectory
+from policytrim_ros.nodes.sim_arm_settings import SimArmSettings
+
+RANDOM = np.random.default_rng(0)
+
+
+@pytest.mark.parametrize("seconds", [0.0, 1e-9, 0.999999999, 1.9999999996, 1_795_739_590.123456])
+def test_times_come_back_to_the_nanosecond_and_stay_normal(seconds):
+    message = messages.to_time(seconds)
+    assert 0 <= message.nanosec < 1_000_000_000
+    assert messages.to_seconds(message) == pytest.approx(seconds, abs=1e-9, rel=2e-16)
+
+
+@pytest.mark.parametrize("with_velocities", [True, False])
+def test_a_trajectory_comes_back(with_velocities):
+    positions, velocities = RANDOM.normal(size=(2, 5, 3))
+    there = Trajectory(("a", "b", "c"), positions, velocities if with_velocities else None, np.arange(5) * 0.05, stamp_s=12.25)
+    back = messages.from_joint_trajectory(messages.to_joint_trajectory(there))
+    assert (back.joint_names, back.stamp_s) == (there.joint_names, there.stamp_s)
+    np.testing.assert_array_equal(back.positions, there.positions)
+    np.testing.assert_allclose(back.times_s, there.times_s, atol=1e-9)
+    assert (back.velocities is None) == (there.velocities is None)
+    np.testing.assert_array_equal(back.velocities, there.velocities)
+
+
+def point(*positions, time_s=1, **fields):
+    made = JointTrajectoryPoint(positions=list(positions), **fields)
+    made.time_from_start.sec = time_s
+    return made
+
+
+@pytest.mark.parametrize(
+    ("points", "message"),
+    [
+        ([], "at least one waypoint"),
+        ([point(0.0)], "positions of each waypoint must have 2 numbers, one a joint, got 1"),
+        ([point(0.0, 0.0, velocities=[1.0])], "velocities of each waypoint must have 2 numbers"),
+        ([point(0.0, 0.0, velocities=[0.0, 0.0]), point(0.0, 0.0, time_s=2)], "all waypoints must have velocities or none, got 1 of 2"),
+        ([point(0.0, 0.0, accelerations=[0.0, 0.0])], "got accelerations in waypoint 0"),
+        ([point(0.0, float("nan"))], "must be finite"),
+        ([point(0.0, 0.0, time_s=2), point(0.0, 0.0, time_s=1)], "times_s must increase"),
+    ],
+)
+def test_a_wrong_trajectory_message_is_refused(points, message):
+    with pytest.raises(InvalidChunk, match=message):
+        messages.from_joint_trajectory(JointTrajectory(joint_names=["a", "b"], points=points))
+
+
+def test_joint_states_are_by_name():
+    message = messages.to_joint_state(("a", "b"), np.array([1.0, 2.0]), np.zeros(2), 3.5)
+    assert messages.from_joint_state(message) == {"a": 1.0, "b": 2.0} and messages.to_seconds(message.header.stamp) == 3.5
+    with pytest.raises(MissingObservation, match="must have one position a name, got 0 for 1"):
+        messages.from_joint_state(JointState(name=["a"]))
+
+
+def test_images_come_back_whatever_the_order_of_colours_and_the_padding_of_rows():
+    image = RANDOM.integers(0, 256, (4, 5, 3), dtype=np.uint8)
+    np.testing.assert_array_equal(messages.from_image(messages.to_image(image, 1.0, "front")), image)
+    padded = np.concatenate([image[:, :, ::-1].reshape(4, 15), np.zeros((4, 1), np.uint8)], axis=1)
+    blue_first = Image(height=4, width=5, encoding="bgr8", step=16, data=padded.tobytes())
+    np.testing.assert_array_equal(messages.from_image(blue_first), image)
+    for wrong, words in ((Image(height=4, width=5, encoding="bgr8", step=15), "got 0 bytes"), (Image(encoding="16UC1"), "got '16UC1'")):
+        with pytest.raises(MissingObservation, match=words):
+            messages.from_image(wrong)
+
+
+SETTINGS = {"sim_arm_node": SimArmSettings}
+
+
+@pytest.mark.parametrize("node", SETTINGS)
+def test_the_yaml_of_a_node_holds_each_parameter_with_its_default_and_a_comment(node):
+    text = share_file(f"config/{node}.yaml").read_text()
+    lines = text.splitlines()
+    values = parse_yaml(text)[f"/**/{node}"]["ros__parameters"]
+    fields = {field.name: field.default for field in dataclasses.fields(SETTINGS[node])}
+    assert values == fields | {"use_sim_time": False}
+    assert {name: type(value) for name, value in values.items() if name in fields} == {name: type(value) for name, value in fields.items()}
+    for name in values:
+        (index,) = [index for index, line in enumerate(lines) if line.strip().startswith(f"{name}:")]
+        assert lines[index - 1].strip().startswith("#"), f"{name} has no comment"
+    assert set(field_descriptions(SETTINGS[node])) == set(fields)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"engine": "havok"}, "engine must be one of"),
+        ({"image_size": 8}, "image_size must be in 16..1024, got 8"),
+        ({"task": 3}, "task must be"),
+    ],
+)
+def test_wrong_settings_are_named(wrong, message):
+    with pytest.raises(InvalidConfig, match=message):
+        SimArmSettings(**wrong)
