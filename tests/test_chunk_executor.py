@@ -36,13 +36,13 @@ def followed(actions: np.ndarray) -> np.ndarray:
 def test_an_arm_that_never_waits_moves_as_in_the_environment_whatever_the_delays(seed: int, replacement: str) -> None:
     actions = walk(seed)
     rig = Rig(following(actions), late(seed, 0.15), replacement=replacement, first_latency_s=0.2).begin()
-    rig.run(8.0)
-    assert set(rig.verdicts()) == {"published"} and len(rig.verdicts()) > 20
+    rig.run(5.0)
+    assert set(rig.verdicts()) == {"published"} and len(rig.verdicts()) > 10
     first_s = rig.of(Publish)[0].record.join_s
     times = np.array([at for at, _ in rig.desired])
     motion = np.array([state.positions for _, state in rig.desired])
-    ends = first_s + DT_S * np.arange(1, 120)
-    wanted = followed(actions[:119])
+    ends = first_s + DT_S * np.arange(1, 80)
+    wanted = followed(actions[:79])
     for column in range(7):  # between ticks by a straight line: less than a a t^2 / 8
         error = np.abs(np.interp(ends, times, motion[:, column]) - wanted[:, column])
         assert error.max() <= LIMITS.acceleration[column] * 0.01**2 / 8 + 1e-9
@@ -52,7 +52,7 @@ def test_an_arm_that_never_waits_moves_as_in_the_environment_whatever_the_delays
 @pytest.mark.parametrize("most_s", [0.1, 0.6, 0.95])
 def test_no_boundary_jumps_in_position_or_velocity_and_no_limit_is_broken(most_s: float, replacement: str) -> None:
     rig = Rig(following(walk(4)), late(1, most_s), replacement=replacement).begin()
-    rig.run(10.0)
+    rig.run(6.0)
     positions, velocities = (np.array([state[part] for _, state in rig.desired]) for part in range(2))
     assert (np.abs(np.diff(velocities, axis=0)) <= LIMITS.acceleration * 0.01 * (1 + 1e-6) + 1e-9).all()
     assert (np.abs(velocities) <= LIMITS.velocity * (1 + 1e-9)).all()
@@ -64,9 +64,9 @@ def test_no_boundary_jumps_in_position_or_velocity_and_no_limit_is_broken(most_s
 @pytest.mark.parametrize("most_s", [0.1, 0.5, 0.95])
 def test_no_action_is_left_out_or_run_twice_also_when_the_arm_waits(most_s: float, asynchronous: bool) -> None:
     rig = Rig(following(walk(2)), late(3, most_s), asynchronous=asynchronous).begin()
-    rig.run(12.0)
+    rig.run(8.0)
     run = [command.record for command in rig.of(Publish)]
-    assert len(run) >= 7
+    assert len(run) >= 5
     # Each chunk begins in the sequence where the one before it was left.
     for before, after in zip(run, run[1:]):
         size = before.chunk_size if asynchronous else before.execute_horizon
@@ -167,7 +167,7 @@ def test_a_silent_policy_stops_the_arm() -> None:
     assert 1.0 < stopped_s - asked_s <= 1.0 + 0.1
 
 
-@pytest.mark.parametrize("at_s", np.linspace(0.3, 2.0, 7).tolist())
+@pytest.mark.parametrize("at_s", np.linspace(0.3, 1.5, 5).tolist())
 def test_a_stop_brakes_within_the_limits_and_holds_where_the_arm_is_never_at_zeros(at_s: float) -> None:
     rig = Rig(following(walk(11)), 0.1).begin()
     rig.run(at_s)
@@ -308,7 +308,7 @@ def test_a_clock_jump_stops_the_arm_near_where_it_is(jump_s: float) -> None:
 
 def test_every_answer_has_one_verdict_and_every_published_chunk_its_own_stamp() -> None:
     rig = Rig(following(walk(21)), late(5, 0.4)).begin()
-    rig.run(8.0)
+    rig.run(5.0)
     assert len(rig.verdicts()) == rig.num_questions - len(rig.answers)
     stamps = [command.arm.stamp_s for command in rig.on_the_wire()]
     assert len(set(stamps)) == len(stamps) and stamps == sorted(stamps)
@@ -321,9 +321,20 @@ def test_every_answer_has_one_verdict_and_every_published_chunk_its_own_stamp() 
 
 def test_it_says_what_it_waits_for() -> None:
     rig = Rig(following(walk(22)), math.inf)
-    assert rig.executor.waiting_for == ""
+    assert rig.executor.waiting_for(rig.now_s) == ""
     rig.begin()
-    assert rig.executor.waiting_for == "joint_states, image/front"
+    assert rig.executor.waiting_for(rig.now_s) == "joint_states, image/front"
     rig.run(0.1)
-    assert rig.executor.waiting_for == "the policy"
+    assert rig.executor.waiting_for(rig.now_s) == "the policy"
+    rig.executor.answer_failed(rig.of(Ask)[0].observation_stamp_s, "an error", rig.now_s)
+    assert rig.executor.waiting_for(rig.now_s) == "an observation"
+    assert "nothing new of joint_states" in rig.executor.waiting_for(rig.now_s + 1.0)
     assert rig.on_the_wire() == []
+
+
+def test_a_clock_that_begins_with_a_jump_stops_nothing_before_the_start() -> None:
+    rig = Rig(following(walk(23)), 0.1, start_s=0.0)
+    rig.executor.activate(0.0)
+    assert rig.executor.tick(0.0) == [] and rig.executor.tick(5000.0) == []
+    assert rig.executor.state is ExecutorState.READY
+    assert rig.executor.start(5000.0)

@@ -92,7 +92,7 @@ class ChunkExecutor:
     >>> executor.activate(now_s=10.0)
     >>> executor.start(now_s=10.0)
     True
-    >>> executor.waiting_for
+    >>> executor.waiting_for(now_s=10.0)
     'joint_states'
     """
 
@@ -172,7 +172,11 @@ class ChunkExecutor:
         return self._ask(now_s)
 
     def answer_arrived(self, answer: ChunkAnswer, now_s: float) -> list[Command]:
-        """Takes the policy's answer: publishes it, or refuses it as a whole."""
+        """Takes the policy's answer: publishes it, or refuses it as a whole.
+
+        Raises:
+            InvalidHorizon: the answer brings an execute_horizon outside 1..chunk_size.
+        """
         inference_s = self._answered(answer.observation_stamp_s, answer.inference_s, now_s)
         if self.state not in (ExecutorState.WAITING, ExecutorState.EXECUTING):
             return [self._refused(answer, inference_s, NOT_ARMED, f"the executor is {self.state.value}", now_s)]
@@ -217,12 +221,16 @@ class ChunkExecutor:
             self.state = ExecutorState.WAITING
         return self._ask(now_s)
 
-    @property
-    def waiting_for(self) -> str:
-        """What keeps a waiting executor from moving, in words; empty in other states."""
+    def waiting_for(self, now_s: float) -> str:
+        """Returns what keeps a waiting executor from moving, in words; empty in other states."""
         if self.state is not ExecutorState.WAITING:
             return ""
-        return ", ".join(self._watchdog.missing) or ("an observation" if self._pending is None else "the policy")
+        if self._watchdog.missing:
+            return ", ".join(self._watchdog.missing)
+        if self._pending is not None:
+            return "the policy"
+        expiry = self._watchdog.expired(now_s)
+        return "an observation" if expiry is None else expiry.message
 
     # How it is done.
 
@@ -333,7 +341,7 @@ class ChunkExecutor:
         return self._stop(silent.get(expiry.name, StopReason.IMAGE_SILENT), expiry.message, now_s)
 
     def _clock_jumped(self, jump: Expiry, now_s: float) -> list[Command]:
-        """Stops, and believes nothing any more that was stamped before."""
+        """Stops, and believes nothing any more that was stamped before; where nothing was started there is nothing to stop."""
         if self.state is ExecutorState.BRAKING:
             self.state = ExecutorState.EXECUTING  # its end lies on the old clock: it brakes anew
         if jump.went_back and self._timeline is not None and self._measured is not None:
@@ -341,7 +349,11 @@ class ChunkExecutor:
             # forward, which may be this process that stood still, they are old, and the controller has gone on as commanded.
             motion = self._joints.measured_arm(self._measured.motion, self._timeline.reference(math.inf))
             self._timeline = ExecutionTimeline(motion, now_s, self.config.control_dt_s)
-        commands = self._stop(StopReason.CLOCK_JUMPED, jump.message, now_s, 0.0 if jump.went_back else None)
+        commands: list[Command] = []
+        if self.state is ExecutorState.READY:
+            self._rest(ExecutorState.READY, now_s)  # a simulated clock begins with a jump
+        else:
+            commands = self._stop(StopReason.CLOCK_JUMPED, jump.message, now_s, 0.0 if jump.went_back else None)
         self._watchdog.restart()
         self._measured = None
         return commands
