@@ -93,6 +93,31 @@ def from_joint_trajectory(message: Any) -> Trajectory:
     return Trajectory(names, positions, velocities, times, to_seconds(message.header.stamp))
 
 
+def to_pose(position: NDArray[np.float64], quaternion: NDArray[np.float64], stamp_s: float, frame_id: str) -> Any:
+    """Returns a pose as geometry_msgs PoseStamped.
+
+    Args:
+        position: [m], (3,).
+        quaternion: w, x, y, z; in the message w stands last.
+        stamp_s: when it was so [s].
+        frame_id: that it is given in.
+    """
+    from geometry_msgs.msg import PoseStamped
+
+    message = PoseStamped()
+    message.header.stamp, message.header.frame_id = to_time(stamp_s), frame_id
+    point, turn = message.pose.position, message.pose.orientation
+    point.x, point.y, point.z = map(float, position)
+    turn.w, turn.x, turn.y, turn.z = map(float, quaternion)
+    return message
+
+
+def from_pose(message: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Returns position [m] (3,) and quaternion (w, x, y, z) of a geometry_msgs PoseStamped."""
+    point, turn = message.pose.position, message.pose.orientation
+    return np.array([point.x, point.y, point.z]), np.array([turn.w, turn.x, turn.y, turn.z])
+
+
 def to_image(image: NDArray[np.uint8], stamp_s: float, frame_id: str) -> Any:
     """Returns an image (height, width, 3), red first, as sensor_msgs Image."""
     from sensor_msgs.msg import Image

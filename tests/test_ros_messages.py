@@ -72,6 +72,14 @@ def test_joint_states_are_by_name():
         messages.from_joint_state(JointState(name=["a"]))
 
 
+def test_poses_come_back_with_their_scalar_first():
+    quaternion = np.array([0.5, 0.1, -0.7, 0.5])
+    message = messages.to_pose(np.array([1.0, 2.0, 3.0]), quaternion, 2.0, "base_link")
+    assert (message.pose.orientation.w, message.header.frame_id) == (0.5, "base_link")
+    for value, expected in zip(messages.from_pose(message), ([1.0, 2.0, 3.0], quaternion)):
+        np.testing.assert_array_equal(value, expected)
+
+
 def test_images_come_back_whatever_the_order_of_colours_and_the_padding_of_rows():
     image = RANDOM.integers(0, 256, (4, 5, 3), dtype=np.uint8)
     np.testing.assert_array_equal(messages.from_image(messages.to_image(image, 1.0, "front")), image)

@@ -15,6 +15,7 @@ from policytrim_ros.control.trajectory import Trajectory
 for module in ("rclpy", "mujoco", "pybullet", "pinocchio", "pink"):
     pytest.importorskip(module)
 # ruff: noqa: E402 - ROS may be missing, and then these are not there
+from geometry_msgs.msg import PoseStamped
 from rclpy.qos import DurabilityPolicy, QoSProfile, qos_profile_sensor_data
 from ros_processes import ros_domain
 from rosgraph_msgs.msg import Clock
@@ -29,9 +30,10 @@ ROBOT = load_robot("policytrim_arm")
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
-def instruction_of(index):
+def environment_at(index):
     env = ArmEnv("push")
-    return env.reset(options={"split": "test", "initial_state": index})[1]["instruction"]
+    env.reset(options={"split": "test", "initial_state": index})
+    return env
 
 
 class Arm:
@@ -128,7 +130,7 @@ def test_a_future_stamp_moves_a_stamp_controller_at_its_time(stamp):
     np.testing.assert_allclose(early, 0.0, atol=1e-3)
 
 
-def test_a_reset_goes_home_and_says_what_to_do_to_who_comes_late(hard):
+def test_a_reset_goes_home_and_says_to_who_comes_late_what_to_do_with_what(hard):
     before = int(hard.reset().message.split()[2].rstrip(","))
     hard.send(turn=0.3, duration_s=0.2)
     hard.state(after_s=0.5)
@@ -137,7 +139,13 @@ def test_a_reset_goes_home_and_says_what_to_do_to_who_comes_late(hard):
     np.testing.assert_allclose(hard.state(after_s=0.3), ROBOT.home, atol=1e-3)
     instructions = hard.ros.listen(String, "instruction", LATCHED)
     hard.ros.until(lambda: instructions, "the instruction")
-    assert instructions[-1].data == instruction_of(before + 1)
+    env = environment_at(before + 1)
+    assert instructions[-1].data == env.instruction
+    for body in ("object", "green", "yellow"):
+        poses = hard.ros.listen(PoseStamped, f"pose/{body}")
+        hard.ros.until(lambda poses=poses: poses, "poses")
+        for value, expected in zip(messages.from_pose(poses[-1]), env.engine.body_pose(body)):
+            np.testing.assert_allclose(value, expected, atol=1e-9)
 
 
 def test_the_monitor_is_told_how_an_episode_ended(hard):

@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from geometry_msgs.msg import PoseStamped
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, qos_profile_sensor_data
@@ -24,6 +25,7 @@ from policytrim_ros.parameters import declare_settings
 from policytrim_ros.sim.pacer import Pacer
 from policytrim_ros.sim.sim_arm import SimArm
 
+FRAME = "base_link"
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
@@ -71,6 +73,7 @@ class SimArmNode(Node):
     def _wire(self, publish_clock: bool) -> None:
         self._joint_states = self.create_publisher(JointState, "joint_states", 10)
         self._images = {camera: self.create_publisher(Image, f"image/{camera}", qos_profile_sensor_data) for camera in self._arm.cameras}
+        self._poses = {body: self.create_publisher(PoseStamped, f"pose/{body}", 10) for body in self._arm.bodies}
         self._instruction = self.create_publisher(String, "instruction", LATCHED)
         self._clock_publisher = self.create_publisher(ClockMessage, "/clock", 10) if publish_clock else None
         for topic in self._arm.controllers:
@@ -94,6 +97,10 @@ class SimArmNode(Node):
             self._clock_publisher.publish(ClockMessage(clock=messages.to_time(now_s)))
         readings = self._arm.joint_readings()
         self._joint_states.publish(messages.to_joint_state(self._arm.joint_names, *readings, now_s))
+
+        for body, publisher in self._poses.items():
+            if publisher.get_subscription_count():
+                publisher.publish(messages.to_pose(*self._arm.body_pose(body), now_s, FRAME))
 
     def _publish_images(self) -> None:
         for camera, publisher in self._images.items():

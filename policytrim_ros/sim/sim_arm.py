@@ -8,21 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from policytrim_gym.envs.arm.arm_env import CONTROL_DT_S, ArmEnv
+from policytrim_gym.envs.arm.scene import Pose
 from policytrim_gym.envs.initial_states import NUM_INITIAL_STATES, check_split
 from policytrim_gym.errors import InitialStateOutOfRange
 from policytrim_gym.robot.motion_limiter import Reference
+from policytrim_ros.control.motion_state import MotionState
 from policytrim_ros.control.trajectory import Trajectory
 from policytrim_ros.sim.trajectory_player import Replacement, TrajectoryPlayer
 
 ARM, GRIPPER = "joint_trajectory", "gripper_trajectory"
 """The controllers, by the topic that each listens to."""
-
-
-class JointReadings(NamedTuple):
-    """Measured joints: the arm's, then the fingers', (n,) each."""
-
-    positions: NDArray[np.float64]  # [rad], [m]
-    velocities: NDArray[np.float64]
 
 
 class Outcome(NamedTuple):
@@ -116,6 +111,11 @@ class SimArm:
         return tuple(camera.name for camera in self._env.task.scene(np.zeros(2)).cameras)
 
     @property
+    def bodies(self) -> tuple[str, ...]:
+        """Names of the objects and goals on the table."""
+        return tuple(body.name for body in self._env.task.bodies)
+
+    @property
     def steps(self) -> int:
         """Whole control steps since the first trajectory of this episode."""
         if self._began is None:
@@ -154,11 +154,15 @@ class SimArm:
             if self._num_physics_steps == end_of_control_step and self.outcome is None:
                 self._judge()
 
-    def joint_readings(self) -> JointReadings:
-        """Returns the measured joints, in the order of `joint_names`; each finger is where the gripper is on average."""
+    def joint_readings(self) -> MotionState:
+        """Returns the measured joints (n,), in the order of `joint_names`; each finger is where the gripper is on average."""
         state = self._env.engine.joint_state()
         columns = [*range(self._dof), *[self._dof] * (len(self.joint_names) - self._dof)]
-        return JointReadings(state.positions[columns], state.velocities[columns])
+        return MotionState(state.positions[columns], state.velocities[columns])
+
+    def body_pose(self, name: str) -> Pose:
+        """Returns where an object or a goal is, from the foot of the arm."""
+        return self._env.engine.body_pose(name)
 
     def image(self, camera: str, width: int, height: int) -> NDArray[np.uint8]:
         """Returns what a camera sees now, (height, width, 3) uint8."""
