@@ -7,12 +7,14 @@ Message classes are imported where they are used, so that this module can be imp
 from __future__ import annotations
 
 from array import array
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from policytrim_gym.errors import InvalidChunk, MissingObservation
+from policytrim_ros.control.commands import PUBLISHED, ChunkRecord
 from policytrim_ros.control.trajectory import Trajectory
 
 _CHANNELS = {"rgb8": [0, 1, 2], "bgr8": [2, 1, 0]}
@@ -44,6 +46,11 @@ def to_joint_state(joint_names: tuple[str, ...], positions: NDArray[np.float64],
     message = JointState(name=list(joint_names), position=array("d", positions), velocity=array("d", velocities))
     message.header.stamp = to_time(stamp_s)
     return message
+
+
+def joint_velocities(message: Any) -> dict[str, float]:
+    """Returns the velocities of a sensor_msgs JointState by joint [rad/s], [m/s]; empty when it holds none."""
+    return dict(zip(message.name, message.velocity)) if len(message.name) == len(message.velocity) else {}
 
 
 def from_joint_state(message: Any) -> dict[str, float]:
@@ -142,6 +149,51 @@ def from_image(message: Any) -> NDArray[np.uint8]:
         raise MissingObservation(f"an image must hold all its rows ({size}), got {len(data)} bytes")
     rows = data.reshape(message.height, message.step)[:, : 3 * message.width]
     return rows.reshape(message.height, message.width, 3)[:, :, _CHANNELS[message.encoding]]
+
+
+def to_chunk_info(record: ChunkRecord, stamp_s: float) -> Any:
+    """Returns what is known of a chunk as a diagnostic_msgs DiagnosticArray with one status, whose keys are the fields of the record.
+
+    Args:
+        record: of a published or refused chunk; None becomes an empty value.
+        stamp_s: present time [s].
+    """
+    values = {field.name: getattr(record, field.name) for field in fields(record)}
+    level = 0 if record.verdict == PUBLISHED else 1  # OK and WARN of DiagnosticStatus
+    return to_diagnostics("chunk", level, record.message or record.verdict, values, stamp_s)
+
+
+def from_chunk_info(message: Any) -> ChunkRecord:
+    """Returns the record that `to_chunk_info` made a message of.
+
+    Raises:
+        InvalidChunk: a key that is missing, unknown or no number.
+    """
+    kinds = {"execute_horizon": int, "chunk_size": int, "dropped_steps": int, "verdict": str, "message": str}
+    try:
+        values = {pair.key: pair.value for pair in message.status[0].values}
+        read = {key: kinds.get(key, float)(value) if value or kinds.get(key) is str else None for key, value in values.items()}
+        return ChunkRecord(**read)  # type: ignore[arg-type]
+    except (IndexError, TypeError, ValueError) as error:
+        raise InvalidChunk(f"chunk_info must hold one status with the keys of a chunk's record: {error}") from error
+
+
+def to_diagnostics(name: str, level: int, words: str, values: dict[str, Any], stamp_s: float) -> Any:
+    """Returns a diagnostic_msgs DiagnosticArray with one status.
+
+    Args:
+        name: of the status.
+        level: 0 OK, 1 WARN, 2 ERROR, 3 STALE.
+        words: its message.
+        values: by key; None becomes an empty value, a float keeps all its digits.
+        stamp_s: present time [s].
+    """
+    from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+
+    pairs = [KeyValue(key=key, value="" if value is None else str(value)) for key, value in values.items()]
+    message = DiagnosticArray(status=[DiagnosticStatus(level=bytes([level]), name=name, message=words, values=pairs)])
+    message.header.stamp = to_time(stamp_s)
+    return message
 
 
 def _parts(seconds: float) -> dict[str, int]:

@@ -17,6 +17,7 @@ from policytrim_gym.config import field_descriptions, parse_yaml
 from policytrim_gym.errors import InvalidChunk, InvalidConfig, MissingObservation
 from policytrim_gym.share import share_file
 from policytrim_ros import messages
+from policytrim_ros.control.commands import PUBLISHED, ChunkRecord
 from policytrim_ros.control.trajectory import Trajectory
 from policytrim_ros.nodes.sim_arm_settings import SimArmSettings
 
@@ -66,10 +67,30 @@ def test_a_wrong_trajectory_message_is_refused(points, message):
 
 
 def test_joint_states_are_by_name():
+    moving = JointState(name=["b", "a"], position=[2.0, 1.0], velocity=[0.2, 0.1])
+    assert messages.joint_velocities(moving) == {"a": 0.1, "b": 0.2}
+    assert messages.joint_velocities(JointState(name=["a"], position=[1.0])) == {}
     message = messages.to_joint_state(("a", "b"), np.array([1.0, 2.0]), np.zeros(2), 3.5)
     assert messages.from_joint_state(message) == {"a": 1.0, "b": 2.0} and messages.to_seconds(message.header.stamp) == 3.5
     with pytest.raises(MissingObservation, match="must have one position a name, got 0 for 1"):
         messages.from_joint_state(JointState(name=["a"]))
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        ChunkRecord(1_795_739_590.123456, 1_795_739_589.9, 16, 32, 3, 1_795_739_590.15, 0.1 + 0.2, 0.25, PUBLISHED),
+        ChunkRecord(None, 12.5, 16, 32, None, None, None, 0.25, "not_finite", "target of joint_4 at step 1 must be finite, got nan"),
+    ],
+)
+def test_what_is_known_of_a_chunk_comes_back_with_all_its_digits(record):
+    message = messages.to_chunk_info(record, stamp_s=13.0)
+    assert messages.from_chunk_info(message) == record
+    assert message.status[0].level == (b"\x00" if record.verdict == PUBLISHED else b"\x01")
+    message.status[0].values.pop()
+    message.status[0].values[0].value = "soon"
+    with pytest.raises(InvalidChunk, match="one status with the keys of a chunk's record"):
+        messages.from_chunk_info(message)
 
 
 def test_poses_come_back_with_their_scalar_first():
