@@ -138,7 +138,11 @@ class Rig:
 
     def on_the_wire(self) -> list[Command]:
         """Returns what was sent to the arm, in order."""
-        return [command for _, command in self.commands if isinstance(command, (Publish, Hold))]
+        return [command for _, command in self.sent()]
+
+    def sent(self) -> list[tuple[float, Publish | Hold]]:
+        """Returns what was sent to the arm, with the time of each [s]."""
+        return [(at_s, command) for at_s, command in self.commands if isinstance(command, (Publish, Hold))]
 
     def verdicts(self) -> list[str]:
         """Returns the verdicts on all answers, in order."""

@@ -56,6 +56,8 @@ def test_no_boundary_jumps_in_position_or_velocity_and_no_limit_is_broken(most_s
     positions, velocities = (np.array([state[part] for _, state in rig.desired]) for part in range(2))
     assert (np.abs(np.diff(velocities, axis=0)) <= LIMITS.acceleration * 0.01 * (1 + 1e-6) + 1e-9).all()
     assert (np.abs(velocities) <= LIMITS.velocity * (1 + 1e-9)).all()
+    # A controller that starts from the measured state does so before the first waypoint only: there is no such time.
+    assert all(command.arm.times_s[0] <= 1e-4 and command.arm.stamp_s <= sent_s + 0.02 + 1e-9 for sent_s, command in rig.sent())
     ways = (velocities[1:] + velocities[:-1]) / 2 * 0.01
     assert (np.abs(np.diff(positions, axis=0) - ways) <= LIMITS.acceleration * 0.01**2 / 4 + 1e-9).all()
 
@@ -154,7 +156,8 @@ def test_a_silent_input_brakes_within_a_tenth_of_a_second_of_its_timeout(source:
     assert hold.reason.value == reason and str(timeout_s) in hold.message
     assert hold_s + rig.config.publish_lead_s <= silent_s + timeout_s + 0.1
     assert rig.executor.state is ExecutorState.HOLDING
-    assert all(isinstance(command, Hold) for _, command in rest)  # at most the measured position after it
+    # The measured position follows where it is known: never one from before the end of braking.
+    assert [type(command) for _, command in rest] == ([] if source == "joint_states" else [Hold])
     assert isinstance(rig.on_the_wire()[-1], Hold)
 
 
@@ -202,6 +205,19 @@ def test_after_a_stop_nothing_moves_until_rearm_and_a_fresh_observation() -> Non
     again = rig.on_the_wire()[wire]
     assert isinstance(again, Publish) and again.record.observation_stamp_s > rearmed_s
     assert again.record.dropped_steps == 0
+
+
+def test_an_answer_to_a_question_from_before_the_stop_is_not_run_after_a_rearm() -> None:
+    rig = Rig(following(walk(12)), lambda question: 0.1 if question < 2 else 0.9).begin()
+    while rig.num_questions < 3:
+        rig.step()
+    rig.carry_out(rig.executor.stop(rig.now_s))
+    while rig.executor.state is not ExecutorState.HOLDING:
+        rig.step()
+    rig.run(0.05)
+    assert rig.answers and rig.executor.rearm(rig.now_s)
+    rig.run(1.0)
+    assert rig.verdicts()[2] == "out_of_order"
 
 
 def test_rearm_needs_fresh_joints_and_goes_on_from_where_the_arm_is_measured() -> None:
