@@ -18,6 +18,15 @@ for module in (*ENGINES, "pinocchio", "pink"):
     pytest.importorskip(module)
 
 
+def expert_targets(env, observation):
+    """Returns the targets of an episode of the expert from its first observation on, (S, dof + 1)."""
+    info, expert, targets = {"is_success": False}, env.make_expert(), []
+    while not info["is_success"]:
+        targets.append(np.clip(expert.action(observation).astype(float), env.action_space.low, env.action_space.high))
+        observation, _, _, _, info = env.step(targets[-1])
+    return targets
+
+
 def reference_of(env, targets):
     """Returns where the limiter has the joints at the end of each control step, positions and velocities (S, dof + 1)."""
     limiter = MotionLimiter(env.robot.limits, CONTROL_DT_S, [CONTROL_DT_S])
@@ -48,12 +57,8 @@ def run(arm, num_steps, tick_s=0.01):
 def test_an_episode_of_the_environment_played_as_a_trajectory_ends_the_same(task, engine, gripper_controller, tolerance):
     """The joints are told the same up to rounding (1e-16), which a puck that slides along a finger enlarges, a cube that is held not."""
     env = ArmEnv(task, engine)
-    observation, info = env.reset(options={"split": "test", "initial_state": 5})
-    expert, targets = env.make_expert(), []
-    while not info["is_success"]:
-        targets.append(np.clip(expert.action(observation).astype(float), env.action_space.low, env.action_space.high))
-        observation, _, _, _, info = env.step(targets[-1])
-
+    observation, _ = env.reset(options={"split": "test", "initial_state": 5})
+    targets = expert_targets(env, observation)
     arm = SimArm(task, engine, first_state=5, gripper_controller=gripper_controller, allow_nonzero_velocity_at_trajectory_end=True)
     assert arm.instruction == env.instruction
     arm.advance_to(0.5)  # waits for its policy

@@ -7,7 +7,7 @@ import signal
 import numpy as np
 import pytest
 
-from policytrim_gym.envs.arm.arm_env import ArmEnv
+from policytrim_gym.envs.arm.arm_env import CONTROL_DT_S, ArmEnv
 from policytrim_gym.robot.robot_model import load_robot
 from policytrim_ros import messages
 from policytrim_ros.control.trajectory import Trajectory
@@ -22,6 +22,7 @@ from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image, JointState
 from std_msgs.msg import String
 from std_srvs.srv import SetBool, Trigger
+from test_sim_arm import expert_targets, reference_of
 from trajectory_msgs.msg import JointTrajectory
 
 pytestmark = pytest.mark.slow
@@ -32,8 +33,7 @@ LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 def environment_at(index):
     env = ArmEnv("push")
-    env.reset(options={"split": "test", "initial_state": index})
-    return env
+    return env, env.reset(options={"split": "test", "initial_state": index})[0]
 
 
 class Arm:
@@ -139,7 +139,7 @@ def test_a_reset_goes_home_and_says_to_who_comes_late_what_to_do_with_what(hard)
     np.testing.assert_allclose(hard.state(after_s=0.3), ROBOT.home, atol=1e-3)
     instructions = hard.ros.listen(String, "instruction", LATCHED)
     hard.ros.until(lambda: instructions, "the instruction")
-    env = environment_at(before + 1)
+    env, _ = environment_at(before + 1)
     assert instructions[-1].data == env.instruction
     for body in ("object", "green", "yellow"):
         poses = hard.ros.listen(PoseStamped, f"pose/{body}")
@@ -157,6 +157,26 @@ def test_the_monitor_is_told_how_an_episode_ended(hard):
     hard.state(after_s=0.3)
     assert told == [False]
     hard.ros.probe.destroy_service(service)
+
+
+def test_the_motion_of_an_expert_sent_as_trajectories_succeeds(stamp):
+    """Arm and gripper start at one stamp; the monitor hears of the success."""
+    told = []
+    service = stamp.ros.probe.create_service(SetBool, "monitor/end_rollout", lambda request, answer: told.append(request.data) or answer)
+    env, observation = environment_at(int(stamp.reset().message.split()[2].rstrip(",")))
+    targets = expert_targets(env, observation)
+    positions, velocities = reference_of(env, [*targets, *[targets[-1]] * 40])
+    velocities[-1] = 0.0  # a controller asks for it
+    stamp_s = stamp.now_s + 2.0
+    fingers = ROBOT.config.gripper.joints
+    for names, columns in ((ROBOT.config.joints, [*range(ROBOT.dof)]), (fingers, [ROBOT.dof] * len(fingers))):
+        times = np.arange(1, len(positions) + 1) * CONTROL_DT_S
+        trajectory = Trajectory(names, positions[:, columns], velocities[:, columns], times, stamp_s)
+        topic = "gripper_trajectory" if names == fingers else "joint_trajectory"
+        stamp.ros.publisher(JointTrajectory, topic).publish(messages.to_joint_trajectory(trajectory))
+    stamp.ros.until(lambda: told, "the end of the episode")
+    assert told == [True]
+    stamp.ros.probe.destroy_service(service)
 
 
 def test_the_clock_is_that_of_the_joint_states_and_images_come(stamp):
