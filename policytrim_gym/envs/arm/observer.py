@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import gymnasium as gym
@@ -9,7 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from policytrim_gym.envs.arm.engine import PhysicsEngine
-from policytrim_gym.envs.arm.tasks import CAMERAS, GOALS, Layout, Measurement
+from policytrim_gym.envs.arm.scene import Pose
+from policytrim_gym.envs.arm.tasks import CAMERAS, GOALS, OBJECT, Layout, Measurement
 from policytrim_gym.errors import InvalidSpec
 
 OBSERVATIONS = ("state", "pixels")
@@ -17,7 +19,7 @@ SYMMETRY = 4  # a cube looks the same after a quarter turn
 
 
 class ArmObserver:
-    """Builds observations.
+    """Builds observations; what "state" holds, `arm_state` says too where there is no environment.
 
     "state" begins with what the arm itself measures: joint positions [rad] (dof,), the gripper's opening and its last target, the tool's
     position [m] (3,). Without pixels, where everything is follows [m]: the object's position (3,), sin and cos of 4 times its yaw, its
@@ -48,7 +50,7 @@ class ArmObserver:
             raise InvalidSpec(f"image_size must be an integer of at least 16 pixels, got {image_size!r}")
         self._image_size = image_size
         self._pixels = observation == "pixels"
-        size = dof + 5 + (0 if self._pixels else 8 + 6 * len(GOALS))
+        size = state_size(dof, with_bodies=not self._pixels)
         spaces: dict[str, gym.Space[Any]] = {"state": gym.spaces.Box(-np.inf, np.inf, (size,), np.float32)}
         if self._pixels:
             shape = (image_size, image_size, 3)
@@ -68,10 +70,11 @@ class ArmObserver:
             layout: of the episode.
             look: whether to draw; if not, the images are those of the last look.
         """
-        parts: list[ArrayLike] = [measured.joints, (measured.opening, opening), measured.tool]
+        bodies = None
         if not self._pixels:
-            parts += _whereabouts(measured, layout)
-        observation: dict[str, NDArray[Any]] = {"state": np.concatenate(parts).astype(np.float32)}
+            bodies = {**layout.poses, OBJECT: measured.object} if measured.object is not None else layout.poses
+        state = arm_state(measured.joints, measured.opening, opening, measured.tool, bodies)
+        observation: dict[str, NDArray[Any]] = {"state": state}
         if self._pixels:
             if look:
                 size = self._image_size
@@ -80,11 +83,42 @@ class ArmObserver:
         return observation
 
 
-def _whereabouts(measured: Measurement, layout: Layout) -> list[ArrayLike]:
+def state_size(dof: int, with_bodies: bool) -> int:
+    """Returns how many numbers `arm_state` has."""
+    return dof + 5 + (8 + 6 * len(GOALS) if with_bodies else 0)
+
+
+def arm_state(
+    joints: NDArray[np.float64],
+    opening: float,
+    last_opening: float,
+    tool: NDArray[np.float64],
+    bodies: Mapping[str, Pose] | None = None,
+) -> NDArray[np.float32]:
+    """Returns "state" of `ArmObserver`, from an environment or from what a robot measures.
+
+    Args:
+        joints: measured [rad], (dof,).
+        opening: of the gripper, measured, 0 closed, 1 open.
+        last_opening: the gripper's last target.
+        tool: its position from the base [m], (3,).
+        bodies: pose of each goal and, where the task has one, of the object, by name; None: a state without them.
+
+    >>> goals = {goal: Pose(np.array([0.4, 0.0, 0.1]), np.array([1.0, 0.0, 0.0, 0.0])) for goal in GOALS}
+    >>> arm_state(np.zeros(6), 1.0, 1.0, np.zeros(3)).shape, arm_state(np.zeros(6), 1.0, 1.0, np.zeros(3), goals).shape
+    ((11,), (31,))
+    """
+    parts: list[ArrayLike] = [joints, (opening, last_opening), tool]
+    if bodies is not None:
+        parts += _whereabouts(tool, bodies)
+    return np.concatenate(parts).astype(np.float32)
+
+
+def _whereabouts(tool: NDArray[np.float64], bodies: Mapping[str, Pose]) -> list[ArrayLike]:
     """Returns where the object and the goals are, from the base and from what has to come there."""
-    mover, parts = measured.tool, [np.zeros(8)]
-    if measured.object is not None:
-        mover, angle = measured.object.position, SYMMETRY * measured.object.yaw
-        parts = [mover, np.array([np.sin(angle), np.cos(angle)]), mover - measured.tool]
-    goals = [layout.poses[goal].position for goal in GOALS]
+    mover, parts = tool, [np.zeros(8)]
+    if OBJECT in bodies:
+        mover, angle = bodies[OBJECT].position, SYMMETRY * bodies[OBJECT].yaw
+        parts = [mover, np.array([np.sin(angle), np.cos(angle)]), mover - tool]
+    goals = [bodies[goal].position for goal in GOALS]
     return [*parts, *(part for goal in goals for part in (goal, goal - mover))]
