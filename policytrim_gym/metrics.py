@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
+
+from policytrim_gym.errors import InvalidRollout
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,30 @@ class RolloutRecord:
     initial_state: int | None = None
     motion_s: float | None = None
     shortest_s: float | None = None
+
+    @classmethod
+    def from_windows(
+        cls, success: bool, executed_steps: Sequence[int], chunk_size: int, wall_clock_s: float, inference_s: float | None, **more: Any
+    ) -> RolloutRecord:
+        """Returns the record of an episode from what ran after each call of the policy.
+
+        Args:
+            success, wall_clock_s, inference_s: see the class.
+            executed_steps: steps that ran after each call, 0 where nothing of it ran, (num_replans,).
+            chunk_size: H.
+            **more: the other fields.
+
+        Raises:
+            InvalidRollout: no call.
+
+        >>> RolloutRecord.from_windows(True, [8, 8, 4], 32, wall_clock_s=0.5, inference_s=0.1, task="reach").steps
+        20
+        """
+        if not executed_steps:
+            raise InvalidRollout("a rollout must have at least one call of the policy, got none")
+        steps, num_replans = sum(executed_steps), len(executed_steps)
+        used = steps / (num_replans * chunk_size)
+        return cls(success, steps, num_replans, tuple(executed_steps), used, wall_clock_s, inference_s, **more)
 
     @property
     def motion_headroom(self) -> float | None:

@@ -56,13 +56,10 @@ class Rollout:
     def record(self, chunk_size: int) -> RolloutRecord:
         """Returns the RolloutRecord. Times are those of stepping and this episode's share of batched policy calls."""
         inference_s = sum(window.inference_s for window in self.windows)
-        num_replans = len(self.windows)
-        return RolloutRecord(
-            success=self.success,
-            steps=self.steps,
-            num_replans=num_replans,
-            executed_steps=tuple(self.executed_steps),
-            chunk_utilization=self.steps / (num_replans * chunk_size),
+        return RolloutRecord.from_windows(
+            self.success,
+            self.executed_steps,
+            chunk_size,
             wall_clock_s=self.step_s + inference_s,
             inference_s=inference_s,
             task=self.task,

@@ -60,15 +60,12 @@ class RolloutMeter:
         Args:
             inference_times_s: duration of each prediction of the episode, in order [s]; those of chunks that never ran are left out.
         """
-        steps, num_replans = sum(self._executed), len(self._executed)
-        record = RolloutRecord(
-            success=self._success,
-            steps=steps,
-            num_replans=num_replans,
-            executed_steps=tuple(self._executed),
-            chunk_utilization=steps / (num_replans * self._chunk_size),
+        record = RolloutRecord.from_windows(
+            self._success,
+            self._executed,
+            self._chunk_size,
             wall_clock_s=self._wall_clock_s,
-            inference_s=None if inference_times_s is None else sum(inference_times_s[:num_replans]),
+            inference_s=None if inference_times_s is None else sum(inference_times_s[: len(self._executed)]),
             task=self._task,
             initial_state=self._initial_state,
         )
