@@ -44,18 +44,19 @@ def pi0_config(seed: int) -> ExperimentConfig:
             exploration_end={"noise": 0.2},
             num_minibatches=4,
             max_chunks_per_pass=64,
-            validation_states=25,
+            validation_states=20,
             num_validations=4,
             warm_start=WarmStartConfig(
                 playback_rates=(1.5, 2.0), states_per_task=60, gradient_steps=1500, batch_size=64, learning_rate=5e-4
             ),
         ),
-        total_timesteps=200_000,
+        total_timesteps=120_000,
         horizons=(6, 12, 24),
-        playback_rates=(1.0, 1.5, 2.0),
+        playback_rates=(1.0, 2.0),
+        ensemble_horizon=6,
         delays=(),
         sweep_states=25,
-        test_states=100,
+        test_states=60,
         ablations=(),
         seed=seed,
     )

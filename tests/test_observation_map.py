@@ -193,6 +193,18 @@ def test_the_command_line_puts_the_map_between(tmp_path, capsys):
     assert error.count("\n") == 1 and "the observation map openpi_libero is for a model with chunks of 10 x 7" in error
 
 
+def test_a_map_names_the_environment_and_the_user_replaces_its_arguments(tmp_path, capsys):
+    file = Path(straight_map(tmp_path))
+    file.write_text(f"{file.read_text()}\nenv: Pendulum-v1\nenv_kwargs: {{g: 0.0}}\n".replace("\nenv: null\nenv_kwargs: {}", ""))
+    arguments = ["evaluate", "--policy", "python:test_observation_map:straight_model", "--workers", "0", "--episodes", "1"]
+    arguments += ["--observation-map", str(file)]
+    assert main(arguments) == 0
+    assert capsys.readouterr().out.startswith("Pendulum-v1: 1 test episodes")
+    for replacing in (["g=fast"], ["gravity=1"]):  # the environment itself refuses them: they have reached it
+        assert main([*arguments, "--env-kwargs", *replacing]) == 1
+        assert replacing[0].split("=")[0] in capsys.readouterr().err
+
+
 def test_a_server_that_does_not_say_its_sizes_is_asked_in_the_words_of_the_map(tmp_path, capsys):
     """The official server sends metadata without any size."""
     servers = pytest.importorskip("openpi_servers")

@@ -43,18 +43,19 @@ def add_subject(parser: argparse.ArgumentParser, split: str) -> None:
 
 
 def load_subject(options: argparse.Namespace) -> tuple[ChunkPolicy, EnvFactory]:
-    """Returns the policy, and the environment by the options, else by what the checkpoint knows.
+    """Returns the policy, and the environment by the options, else by what the checkpoint or the observation map knows.
 
     Raises:
-        InvalidConfig: neither names one; a policy that is evaluated in an environment it was not made for would only look bad.
+        InvalidConfig: none of them names one; a policy that is evaluated in an environment it was not made for would only look bad.
     """
     from policytrim_gym.policies.checkpoint_facts import load_facts
     from policytrim_gym.rollouts.env_factory import EnvFactory
 
     policy = load_mapped(options)
     facts = load_facts(options.policy, policy.spec.chunk_size) if Path(options.policy).is_dir() else None
-    if facts is not None and facts.env is not None:
-        return policy, EnvFactory(*shared.env_of(options, facts.env, facts.env_kwargs))
+    knowing = facts if facts is not None and facts.env is not None else getattr(policy, "observation_map", None)
+    if knowing is not None and knowing.env is not None:
+        return policy, EnvFactory(*shared.env_of(options, knowing.env, knowing.env_kwargs))
     if options.env is None and options.env_kwargs is None:
         raise InvalidConfig(
             f"{options.policy} does not say which environment it was made for (no policytrim.json that names one): "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -108,6 +108,7 @@ class ObservationMap:
         control_dt_s: seconds between two actions; None: what the policy says.
         nested_keys: whether a model key `a.b` is key b of a mapping a, as openpi's ALOHA policy takes images.
         statistics: norm_stats.json of the checkpoint, beside the map's file unless it is absolute, for the normalisations named here.
+        env, env_kwargs: Gymnasium id and arguments of the environment that this is for; commands take them as their default.
         name: what errors call the map; the file's name by default.
 
     Raises:
@@ -138,6 +139,8 @@ class ObservationMap:
     control_dt_s: float | None = None
     nested_keys: bool = False
     statistics: Path | None = None
+    env: str | None = None
+    env_kwargs: dict[str, Any] = field(default_factory=dict)
     name: str | None = None
 
     def __post_init__(self) -> None:
