@@ -109,8 +109,8 @@ class ChunkGate:
     velocity limit on targets would refuse such chunks although what they lead to is within it. So a target must be within the position
     limits, and may lead by a bounded time at the velocity limit; the motion that is made of the targets, which obeys velocity and
     acceleration by construction, goes through `TrajectoryGate` before it is sent. Bounds in seconds fit large and small joints alike:
-    trained push policies, played three times as fast as their demonstrations, stay below 0.14 s from target to target and 0.16 s from
-    the measured joint. The gripper's opening is a switch and has no such bound.
+    a push policy cloned from slow demonstrations and played three times as fast stayed below 0.14 s from target to target and 0.16 s
+    from the measured joint, in 15 episodes. The gripper's opening is a switch and has no such bound.
 
     Args:
         joints: what the columns are.
