@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 from policytrim_gym.errors import CorruptCheckpoint, MissingExtra, UnknownPolicy
 from policytrim_gym.policy import ChunkPolicy
@@ -19,13 +20,14 @@ _LOADERS = {
 """For each `model_type` of a config.json the module and function that load the folder, and the extra that they need."""
 
 
-def load_policy(uri: str, model: PolicySpec | None = None) -> ChunkPolicy:
+def load_policy(uri: str, model: PolicySpec | None = None, inference_timeout_s: float | None = None) -> ChunkPolicy:
     """Loads a policy from a checkpoint folder, from a policy server, or from a function of the user's own.
 
     Args:
         uri: a folder with config.json and model.safetensors; `ws://host:port` or `wss://host:port`, an openpi server; or
             `python:module:factory`, where `factory()` returns a ChunkPolicy.
         model: what an observation map says of the model, for a server that does not say its own sizes.
+        inference_timeout_s: how long one answer of a server may take [s]; None: what `OpenpiPolicy` allows.
 
     Raises:
         UnknownPolicy: the URI names nothing that can be loaded; the message says what was tried.
@@ -36,21 +38,22 @@ def load_policy(uri: str, model: PolicySpec | None = None) -> ChunkPolicy:
     if uri.startswith("python:"):
         return _from_factory(uri)
     if "://" in uri:
-        return _from_server(uri, model)
+        return _from_server(uri, model, inference_timeout_s)
     folder = Path(uri)
     if not folder.is_dir():
         raise UnknownPolicy(f"{uri}: no such checkpoint folder (a folder with config.json and model.safetensors, or python:module:factory)")
     return _from_folder(folder)
 
 
-def _from_server(uri: str, model: PolicySpec | None) -> ChunkPolicy:
+def _from_server(uri: str, model: PolicySpec | None, inference_timeout_s: float | None) -> ChunkPolicy:
     try:
         from policytrim_gym.policies.openpi import OpenpiPolicy
 
+        known: dict[str, Any] = {} if inference_timeout_s is None else {"inference_timeout_s": inference_timeout_s}
         if model is None:
-            return OpenpiPolicy(uri)
+            return OpenpiPolicy(uri, **known)
         # Without the horizon: a spec always has one, and the server's would never be heard.
-        return OpenpiPolicy(uri, chunk_size=model.chunk_size, action_dim=model.action_dim, control_dt_s=model.control_dt_s)
+        return OpenpiPolicy(uri, chunk_size=model.chunk_size, action_dim=model.action_dim, control_dt_s=model.control_dt_s, **known)
     except ModuleNotFoundError as error:
         raise MissingExtra(f'{uri} needs {error.name}: pip install "policytrim[openpi]"') from error
 

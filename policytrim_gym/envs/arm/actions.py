@@ -104,11 +104,12 @@ class ToolDeltas(ActionMode):
     """
 
     name = "tool_delta"
+    KINDS: ClassVar[tuple[str, ...]] = ("delta",) * 6 + ("position",)
 
     def __init__(self, robot: RobotModel, kinematics: Kinematics) -> None:
         super().__init__(robot, kinematics)
         self.labels = ("x", "y", "z", "rotation x", "rotation y", "rotation z", "gripper opening")
-        self.kinds = ("delta",) * 6 + ("position",)
+        self.kinds = self.KINDS
         high = np.array([MOST_TRANSLATION] * 3 + [MOST_ROTATION] * 3 + [1.0], dtype=np.float32)
         self.space = gym.spaces.Box(np.append(-high[:-1], np.float32(0.0)), high, dtype=np.float32)
 
