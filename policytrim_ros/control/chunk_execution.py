@@ -1,0 +1,98 @@
+"""What became of a chunk, and of a rollout, on the arm."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from policytrim_gym.metrics import RolloutRecord
+from policytrim_ros.control.commands import ChunkRecord
+from policytrim_ros.control.step_progress import Progress
+from policytrim_ros.control.tracking import TrackingError
+
+
+class EndReason(str, Enum):
+    """Why a chunk ran no further."""
+
+    REPLACED = "replaced"  # the next one took over
+    HELD = "held"  # it had no steps left; the arm waited where it ended, then the next one took over
+    STOPPED = "stopped"  # a trajectory without a chunk took over: braking and holding
+    ROLLOUT_ENDED = "rollout_ended"
+
+
+@dataclass(frozen=True)
+class ChunkExecution:
+    """How a published chunk was executed; for the topic `execution`.
+
+    Args:
+        record: what the policy's node said of it.
+        rollout: number of the rollout that it belongs to, from 1; 0: none, it ran between the end of one and a stop.
+        executed_steps: of its steps, how many ran [steps].
+        end_s: when it ran no further [s].
+        reason: why.
+        detail: of a stop, its reason as far as the policy's node told it; else empty.
+        wait_s: from its last step until the end, when it had none left: no step of any chunk ran [s].
+        gap_s: of which the arm was commanded to stand still [s].
+        tracking: measured against commanded joints while it was played; None where either is missing.
+        progress: what came of its steps; None where the joints were not measured throughout, or nothing ran.
+    """
+
+    record: ChunkRecord
+    rollout: int
+    executed_steps: int
+    end_s: float
+    reason: EndReason
+    detail: str
+    wait_s: float
+    gap_s: float
+    tracking: TrackingError | None
+    progress: Progress | None
+
+    @property
+    def chunk_utilization(self) -> float:
+        """executed_steps / chunk_size."""
+        return self.executed_steps / self.record.chunk_size
+
+    def values(self) -> dict[str, float | int | str | None]:
+        """Returns it by the keys of the topic `execution`."""
+        record, tracking, progress = self.record, self.tracking, self.progress
+        return {
+            "stamp_s": record.stamp_s,
+            "rollout": self.rollout,
+            "execute_horizon": record.execute_horizon,
+            "chunk_size": record.chunk_size,
+            "dropped_steps": record.dropped_steps,
+            "executed_steps": self.executed_steps,
+            "chunk_utilization": self.chunk_utilization,
+            "join_s": record.join_s,
+            "end_s": self.end_s,
+            "reason": self.reason.value,
+            "detail": self.detail,
+            "inference_s": record.inference_s,
+            "observation_age_s": record.observation_age_s,
+            "wait_s": self.wait_s,
+            "gap_s": self.gap_s,
+            "tracking_max": None if tracking is None else tracking.largest,
+            "tracking_rms": None if tracking is None else tracking.rms,
+            "tracking_joint": None if tracking is None else tracking.joint,
+            "still_steps": None if progress is None else progress.still_steps,
+            "redundant_steps": None if progress is None else progress.redundant_steps,
+            "still_s": None if progress is None else progress.still_s,
+        }
+
+
+@dataclass(frozen=True)
+class EndedRollout:
+    """A rollout and its chunks.
+
+    Args:
+        number: from 1.
+        record: as `policytrim evaluate` writes it; its calls are all answers of the policy, refused ones with 0 steps.
+        executions: of its published chunks.
+        seen_from_its_beginning: False when its first chunk went on with motion of before: the record lacks what ran then.
+    """
+
+    number: int
+    record: RolloutRecord
+    executions: tuple[ChunkExecution, ...]
+    seen_from_its_beginning: bool
