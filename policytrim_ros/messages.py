@@ -159,6 +159,8 @@ def to_chunk_info(record: ChunkRecord, stamp_s: float) -> Any:
         stamp_s: present time [s].
     """
     values = {field.name: getattr(record, field.name) for field in fields(record)}
+    if record.stamp_s is not None:
+        values["stamp_s"] = to_seconds(to_time(record.stamp_s))  # as the trajectory's own stamp reads, digit by digit: it identifies it
     level = 0 if record.verdict == PUBLISHED else 1  # OK and WARN of DiagnosticStatus
     return to_diagnostics("chunk", level, record.message or record.verdict, values, stamp_s)
 

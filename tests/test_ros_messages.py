@@ -79,13 +79,18 @@ def test_joint_states_are_by_name():
 @pytest.mark.parametrize(
     "record",
     [
+        ChunkRecord(13.1, 12.9, 16, 32, 0, 13.1, 0.1, 0.2, PUBLISHED),
         ChunkRecord(1_795_739_590.123456, 1_795_739_589.9, 16, 32, 3, 1_795_739_590.15, 0.1 + 0.2, 0.25, PUBLISHED),
         ChunkRecord(None, 12.5, 16, 32, None, None, None, 0.25, "not_finite", "target of joint_4 at step 1 must be finite, got nan"),
     ],
 )
 def test_what_is_known_of_a_chunk_comes_back_with_all_its_digits(record):
     message = messages.to_chunk_info(record, stamp_s=13.0)
-    assert messages.from_chunk_info(message) == record
+    back = messages.from_chunk_info(message)
+    assert dataclasses.replace(back, stamp_s=record.stamp_s) == record
+    if record.stamp_s is not None:
+        trajectory = Trajectory(("a",), np.zeros((1, 1)), None, np.ones(1), record.stamp_s)
+        assert back.stamp_s == messages.to_seconds(messages.to_joint_trajectory(trajectory).header.stamp)
     assert message.status[0].level == (b"\x00" if record.verdict == PUBLISHED else b"\x01")
     message.status[0].values.pop()
     message.status[0].values[0].value = "soon"
