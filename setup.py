@@ -121,6 +121,7 @@ setup(
         "policytrim_gym.evaluation.report": ["*.j2"],
         "policytrim_gym.training": ["hyperparameters/*.yml"],
         "policytrim_ros": ["py.typed"],
+        "policytrim_ros.recording": ["*.j2"],
     },
     data_files=share_files(),
     python_requires=">=3.10",
@@ -129,6 +130,7 @@ setup(
     entry_points={
         "console_scripts": [
             "policytrim = policytrim_gym.cli.main:main",
+            "monitor_node = policytrim_ros.nodes.monitor_node:main",
             "sim_arm_node = policytrim_ros.nodes.sim_arm_node:main",
         ]
     },

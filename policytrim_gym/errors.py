@@ -103,6 +103,10 @@ class CorruptReport(PolicyTrimError, ValueError):
     """A report file is missing, truncated or of another schema."""
 
 
+class CorruptRecording(PolicyTrimError, ValueError):
+    """A recording of a robot's topics is missing, no MCAP file, damaged, or holds nothing of the monitor."""
+
+
 class InvalidStatistic(PolicyTrimError, ValueError):
     """A statistic was asked for of counts or values that cannot have it."""
 

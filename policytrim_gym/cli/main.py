@@ -50,6 +50,7 @@ EXTRA_OF_MODULE = {
     "websockets": "openpi",
     "msgpack": "openpi",
     "peft": "vla",
+    "rosbags": "mcap",
 }
 """Which extra brings a module that is not there."""
 
@@ -79,7 +80,7 @@ COMMANDS = {
     "train-horizon": Command("policytrim_gym.cli.train_horizon", "train a controller of a frozen policy's horizon with Stable-Baselines3"),
     "evaluate": Command("policytrim_gym.cli.evaluate", "run a policy at one setting on the test states"),
     "serve": Command("policytrim_gym.cli.serve", "offer a policy to openpi clients on other machines"),
-    "report": Command("policytrim_gym.cli.report", "print a run's verdict and table, and draw its page again"),
+    "report": Command("policytrim_gym.cli.report", "print a run's verdict or a recording's table, and draw the page"),
 }
 """Every subcommand that exists, in the order of a first session."""
 

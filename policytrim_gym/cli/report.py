@@ -1,4 +1,4 @@
-"""`policytrim report`: prints a run's table and draws its page again."""
+"""`policytrim report`: prints a run's or a recording's table and draws its page."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from policytrim_gym.cli import options as shared
-from policytrim_gym.errors import CorruptReport
+from policytrim_gym.cli.recording import report_recording
+from policytrim_gym.errors import CorruptReport, InvalidConfig
 
 # Where an experiment keeps them. Named here and not imported: drawing a page needs neither torch nor a simulator. A test compares.
 TRAINING_LOG = "trimmed/training.json"
@@ -17,7 +18,11 @@ VIDEO = "side-by-side.gif"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options."""
-    parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="run folder: report.json is read, report.html written")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--out", metavar="DIR", type=Path, default=None, help="run folder: report.json is read, report.html written")
+    source.add_argument(
+        "recording", metavar="RECORDING", type=Path, nargs="?", default=None, help="of monitor_node: its folder, or the .mcap file in it"
+    )
     parser.add_argument(
         "--video", metavar="FILE", type=Path, default=None, help=f"GIF, MP4 or WebM to put into the page (default: the folder's {VIDEO})"
     )
@@ -30,12 +35,19 @@ def run(options: argparse.Namespace) -> None:
 
     Raises:
         CorruptReport: the folder holds no complete report.json, or a damaged training log.
+        CorruptRecording: no recording, or a damaged one.
+        InvalidConfig: an option that a recording has no use for.
         CannotWrite: the page could not be written.
     """
     from policytrim_gym.evaluation.report.build import load_report
     from policytrim_gym.evaluation.report.html import render_report
     from policytrim_gym.evaluation.report.tables import markdown_table, print_table
 
+    if options.recording is not None:
+        if options.video is not None or options.markdown:
+            raise InvalidConfig("--video and --markdown are for a run folder, got one of them with a recording")
+        report_recording(options)
+        return
     report = load_report(options.out / "report.json")
     video = options.video or (options.out / VIDEO if (options.out / VIDEO).exists() else None)
     page = render_report(report, options.out, training_rows(options.out / TRAINING_LOG), video)

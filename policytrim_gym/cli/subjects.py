@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from policytrim_gym.cli import options as shared
+from policytrim_gym.cli.text_table import aligned
 from policytrim_gym.errors import InvalidConfig
 
 if TYPE_CHECKING:
@@ -103,12 +104,8 @@ def table_of(arms: Sequence[EfficiencyReport], front: Sequence[EfficiencyReport]
     names = {arm.name for arm in front}
     cells = [ArmRow(arm, "control", None, None, arm.name in names).cells() for arm in arms]
     rows = [["arm", *COLUMNS], *([arm.name, *(row[column] for column in COLUMNS)] for arm, row in zip(arms, cells))]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     marks = [" ", *("●" if arm.name in names else " " for arm in arms)]
-    return [
-        f"{mark} {row[0]:<{widths[0]}}  " + "  ".join(f"{cell:>{width}}" for cell, width in zip(row[1:], widths[1:]))
-        for mark, row in zip(marks, rows)
-    ]
+    return [f"{mark} {line}" for mark, line in zip(marks, aligned(rows))]
 
 
 def latency_json(policy: ChunkPolicy) -> dict[str, Any]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
+from policytrim_gym.errors import InvalidChunk
 from policytrim_gym.metrics import RolloutRecord
-from policytrim_ros.control.commands import ChunkRecord
+from policytrim_ros.control.commands import PUBLISHED, ChunkRecord
 from policytrim_ros.control.step_progress import Progress
 from policytrim_ros.control.tracking import TrackingError
 
@@ -58,6 +60,7 @@ class ChunkExecution:
         record, tracking, progress = self.record, self.tracking, self.progress
         return {
             "stamp_s": record.stamp_s,
+            "observation_stamp_s": record.observation_stamp_s,
             "rollout": self.rollout,
             "execute_horizon": record.execute_horizon,
             "chunk_size": record.chunk_size,
@@ -79,6 +82,48 @@ class ChunkExecution:
             "redundant_steps": None if progress is None else progress.redundant_steps,
             "still_s": None if progress is None else progress.still_s,
         }
+
+    @classmethod
+    def from_values(cls, values: Mapping[str, str]) -> ChunkExecution:
+        """Takes back what `values` gave, as text; "" or "None" is None.
+
+        Raises:
+            InvalidChunk: a key that is missing, or holds something else.
+        """
+
+        def number(key: str) -> float | None:
+            return None if values[key] in ("", "None") else float(values[key])
+
+        def needed(key: str) -> float:
+            return float(values[key])
+
+        try:
+            record = ChunkRecord(
+                stamp_s=needed("stamp_s"),
+                observation_stamp_s=needed("observation_stamp_s"),
+                execute_horizon=int(values["execute_horizon"]),
+                chunk_size=int(values["chunk_size"]),
+                dropped_steps=int(values["dropped_steps"]),
+                join_s=needed("join_s"),
+                inference_s=number("inference_s"),
+                observation_age_s=needed("observation_age_s"),
+                verdict=PUBLISHED,
+            )
+            tracked, followed = number("tracking_max") is not None, number("still_s") is not None
+            return cls(
+                record=record,
+                rollout=int(values["rollout"]),
+                executed_steps=int(values["executed_steps"]),
+                end_s=needed("end_s"),
+                reason=EndReason(values["reason"]),
+                detail=values["detail"],
+                wait_s=needed("wait_s"),
+                gap_s=needed("gap_s"),
+                tracking=TrackingError(needed("tracking_max"), needed("tracking_rms"), values["tracking_joint"]) if tracked else None,
+                progress=Progress(int(values["still_steps"]), int(values["redundant_steps"]), needed("still_s")) if followed else None,
+            )
+        except (KeyError, ValueError) as error:
+            raise InvalidChunk(f"an execution must hold the keys of its topic with their numbers, got {error!r}") from error
 
 
 @dataclass(frozen=True)

@@ -99,7 +99,7 @@ class ExecutionMonitor:
     def __init__(self, robot: RobotModel, config: MonitorConfig | None = None) -> None:
         self.config = config or MonitorConfig()
         self._arm, self._limits = robot.config.joints, robot.arm_limits
-        self._joints = (*robot.config.joints, *robot.config.gripper.joints)
+        self._gripper = dict.fromkeys(robot.config.gripper.joints, 0.0)  # newest positions; until there is one they stand still
         self.num_rollouts = 0
         self.num_restarts = 0
         self._restart(-math.inf)
@@ -108,7 +108,7 @@ class ExecutionMonitor:
         """Forgets everything but the number of rollouts."""
         self._now_s = now_s
         self._log = ExecutionLog(self.config.settle_s)
-        self._history = JointHistory(self._joints)
+        self._history = JointHistory((*self._arm, *self._gripper))
         self._progress = StepProgress(self.config.control_dt_s, self.config.still_velocity)
         self._ends: deque[tuple[float, bool]] = deque()
         self._last_end_s = -math.inf
@@ -132,12 +132,14 @@ class ExecutionMonitor:
             self._log.add_record(record)
 
     def joints_arrived(self, positions: Mapping[str, float], stamp_s: float) -> None:
-        """Takes measured joints [rad], [m].
+        """Takes measured joints [rad], [m]; those of the gripper may come in messages of their own.
 
         Raises:
-            MissingObservation: a joint of the robot is missing.
+            MissingObservation: some of the arm's joints without the others, or a number that is not finite.
         """
-        self._history.add(positions, stamp_s)
+        self._gripper |= {name: positions[name] for name in self._gripper if name in positions}
+        if any(name in positions for name in self._arm):
+            self._history.add({**self._gripper, **positions}, stamp_s)
 
     def stop_reason_arrived(self, reason: str, stamp_s: float) -> None:
         """Takes the reason for which the policy's node says, at a time, that it has stopped."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 
@@ -36,12 +37,14 @@ class JointHistory:
         """Takes a joint state [rad], [m].
 
         Raises:
-            MissingObservation: a joint is missing.
+            MissingObservation: a joint is missing, or a number is not finite.
         """
         try:
             row = tuple(positions[name] for name in self.joints)
         except KeyError as error:
             raise MissingObservation(f"joint states must name {self.joints}, got {tuple(positions)}") from error
+        if not math.isfinite(sum(row) + stamp_s):
+            raise MissingObservation(f"measured joints and their stamp must be finite, got {row} at {stamp_s}")
         index = bisect_left(self._stamps, stamp_s)
         if index == len(self._stamps) or self._stamps[index] != stamp_s:
             self._stamps.insert(index, stamp_s)

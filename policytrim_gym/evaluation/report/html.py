@@ -87,7 +87,7 @@ def report_html(
         "facts": _facts(report),
         "palettes": {"light": plots.LIGHT, "dark": plots.DARK},
     }
-    return _template().render(values)
+    return load_template("policytrim_gym.evaluation.report", TEMPLATE).render(values)
 
 
 def save_headline_plot(report: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
@@ -95,14 +95,19 @@ def save_headline_plot(report: Mapping[str, Any], path: str | os.PathLike[str]) 
     write_atomic(path, plots.to_png(plots.success_against_calls(report_arms(report))))
 
 
-def _template() -> Any:
+def load_template(package: str, name: str) -> Any:
+    """Returns a page's template, a file of a package, with the filters that write numbers.
+
+    Raises:
+        MissingExtra: jinja2 is not installed.
+    """
     try:
         import jinja2
     except ImportError as error:
-        raise MissingExtra('report.html needs jinja2: pip install "policytrim[report]"') from error
+        raise MissingExtra('the page of a report needs jinja2: pip install "policytrim[report]"') from error
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters.update(number=number, factor=factor, duration=duration, percent=percent, interval=interval_words)
-    source = files("policytrim_gym.evaluation.report").joinpath(TEMPLATE).read_text(encoding="utf-8")
+    source = files(package).joinpath(name).read_text(encoding="utf-8")
     return environment.from_string(source)
 
 

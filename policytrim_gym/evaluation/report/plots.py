@@ -55,7 +55,7 @@ def success_against_horizon(arms: ReportArms) -> Draw:
     """Draws success with its interval against the execute horizon, untrained arms at each playback rate beside the trimmed one."""
 
     def draw(palette: Palette) -> Figure:
-        figure, axes = _figure(palette)
+        figure, axes = styled_figure(palette)
         untrained = [
             arm for arm in arms.all if arms.role(arm) in ("stock", "best_untrained", "untrained") and not arm.inference_delay_steps
         ]
@@ -70,7 +70,7 @@ def success_against_horizon(arms: ReportArms) -> Draw:
         _percent_axis(axes)
         axes.set_xlabel("execute horizon [actions run before the next call]")
         axes.set_ylabel("success [%]")
-        _legend(figure, axes, palette)
+        legend_below(figure, axes, palette)
         return figure
 
     return draw
@@ -80,7 +80,7 @@ def success_against_calls(arms: ReportArms) -> Draw:
     """Draws every arm's success against its calls, failures included, and the front of the arms that none betters in these two."""
 
     def draw(palette: Palette) -> Figure:
-        figure, axes = _figure(palette)
+        figure, axes = styled_figure(palette)
         front = sorted(pareto_front(arms.all, ("success", "calls")), key=lambda arm: arm.num_replans_mean)
         axes.step(
             [arm.num_replans_mean for arm in front],
@@ -102,7 +102,7 @@ def success_against_calls(arms: ReportArms) -> Draw:
         _log_axis(axes)
         axes.set_xlabel("calls per episode, all episodes (log)")
         axes.set_ylabel("success [%]")
-        _legend(figure, axes, palette)
+        legend_below(figure, axes, palette)
         return figure
 
     return draw
@@ -112,7 +112,7 @@ def success_over_time(arms: ReportArms) -> Draw:
     """Draws the share of episodes that have succeeded by each step: the distribution of S with failures left in."""
 
     def draw(palette: Palette) -> Figure:
-        figure, axes = _figure(palette)
+        figure, axes = styled_figure(palette)
         chosen = [arm for arm in (arms.baseline, arms.best_untrained, arms.trimmed) if arm is not None]
         limit = max(record.steps for arm in chosen for record in arm.episodes)
         for arm in dict.fromkeys(chosen):
@@ -127,7 +127,7 @@ def success_over_time(arms: ReportArms) -> Draw:
         _percent_axis(axes, bottom=0.0)
         axes.set_xlabel("control steps")
         axes.set_ylabel("episodes done [%]")
-        _legend(figure, axes, palette)
+        legend_below(figure, axes, palette)
         return figure
 
     return draw
@@ -139,7 +139,7 @@ def steps_by_task(arms: ReportArms) -> Draw:
     def draw(palette: Palette) -> Figure:
         chosen = list(dict.fromkeys(arm for arm in (arms.baseline, arms.best_untrained, arms.trimmed) if arm is not None))
         tasks = list(arms.baseline.by_task())
-        figure, axes = _figure(palette, height=max(_SIZE[1], 1.3 + 0.42 * len(tasks)))
+        figure, axes = styled_figure(palette, height=max(_SIZE[1], 1.3 + 0.42 * len(tasks)))
         for offset, arm in zip(np.linspace(-0.24, 0.24, len(chosen)), chosen):
             role, parts = arms.role(arm), arm.by_task()
             axes.plot([], [], color=palette.role(role), marker=_MARKERS[role], linewidth=3, label=ROLE_WORDS[role])
@@ -153,7 +153,7 @@ def steps_by_task(arms: ReportArms) -> Draw:
         axes.set_ylim(len(tasks) - 0.5, -0.5)
         axes.set_xlim(left=0)
         axes.set_xlabel("steps to success, quartiles and median")
-        _legend(figure, axes, palette)
+        legend_below(figure, axes, palette)
         return figure
 
     return draw
@@ -170,7 +170,7 @@ def training_curves(rows: Sequence[Mapping[str, Any]]) -> Draw:
     def draw(palette: Palette) -> Figure:
         from matplotlib.ticker import EngFormatter
 
-        figure, panels = _figure(palette, height=5.4, panels=3)
+        figure, panels = styled_figure(palette, height=5.4, panels=3)
         has_steps = all(row.get("timesteps") is not None for row in rows)
         x = [row["timesteps"] if has_steps else index for index, row in enumerate(rows)]
         for axes, (key, label, scale) in zip(panels, (("success", "success [%]", 100.0), ("steps", "steps", 1.0), ("calls", "calls", 1.0))):
@@ -185,7 +185,7 @@ def training_curves(rows: Sequence[Mapping[str, Any]]) -> Draw:
         _mark_phases(panels, _phases(x, rows), palette)
         panels[-1].set_xlabel("physical steps of training" if has_steps else "iteration")
         panels[-1].xaxis.set_major_formatter(EngFormatter(sep=""))
-        _legend(figure, panels[0], palette)
+        legend_below(figure, panels[0], palette)
         return figure
 
     return draw
@@ -258,7 +258,7 @@ def _matplotlib() -> Any:
     return matplotlib
 
 
-def _figure(palette: Palette, height: float = _SIZE[1], panels: int = 1) -> tuple[Figure, Any]:
+def styled_figure(palette: Palette, height: float = _SIZE[1], panels: int = 1) -> tuple[Figure, Any]:
     """Returns an empty figure in the report's style and its axes, or a list of them that share the x axis."""
     _matplotlib()
     from matplotlib.figure import Figure  # not pyplot: no global state, no display
@@ -277,7 +277,7 @@ def _figure(palette: Palette, height: float = _SIZE[1], panels: int = 1) -> tupl
     return figure, list(grid) if panels > 1 else grid[0]
 
 
-def _legend(figure: Figure, axes: Axes, palette: Palette) -> None:
+def legend_below(figure: Figure, axes: Axes, palette: Palette) -> None:
     """Puts the legend below the plot, where it never covers a point."""
     handles, labels = axes.get_legend_handles_labels()
     if handles:
