@@ -131,6 +131,7 @@ setup(
         "console_scripts": [
             "policytrim = policytrim_gym.cli.main:main",
             "monitor_node = policytrim_ros.nodes.monitor_node:main",
+            "policy_node = policytrim_ros.nodes.policy_node:main",
             "sim_arm_node = policytrim_ros.nodes.sim_arm_node:main",
         ]
     },

@@ -50,3 +50,8 @@ def swing_policy() -> CallablePolicy:
         return targets
 
     return CallablePolicy(chunk, PolicySpec(16, ROBOT.dof + 1, 8, DT_S, {"state": (ROBOT.dof + 1,)}, False, POSITIONS))
+
+
+def timeless_policy() -> CallablePolicy:
+    """Does not say for which time between two actions it is."""
+    return CallablePolicy(lambda observation: [], PolicySpec(16, ROBOT.dof + 1, action_kinds=POSITIONS))

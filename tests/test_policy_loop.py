@@ -92,6 +92,9 @@ def test_after_a_stop_a_question_begins_anew_but_for_the_gripper():
     stage.run(1.0)
     orders, words = stage.loop.stop(stage.now_s)
     assert isinstance(orders[-1], Hold) and "braking" in words
+    for part in (orders[-1].arm, orders[-1].gripper):  # one that comes late is taken still: at its end it only rests
+        np.testing.assert_array_equal(part.positions[-1], part.positions[-2])
+        assert part.end_s > stage.now_s + 0.9 and not part.velocities[-2:].any()
     stage.do(orders)
     stage.run(1.0)
     assert stage.loop.start(stage.now_s) == (False, "only a ready executor can start, it is holding; call policy/rearm")

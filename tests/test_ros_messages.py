@@ -20,6 +20,7 @@ from policytrim_ros import messages
 from policytrim_ros.control.commands import PUBLISHED, ChunkRecord
 from policytrim_ros.control.trajectory import Trajectory
 from policytrim_ros.nodes.monitor_settings import MonitorSettings
+from policytrim_ros.nodes.policy_settings import PolicySettings
 from policytrim_ros.nodes.sim_arm_settings import SimArmSettings
 
 RANDOM = np.random.default_rng(0)
@@ -118,7 +119,7 @@ def test_images_come_back_whatever_the_order_of_colours_and_the_padding_of_rows(
             messages.from_image(wrong)
 
 
-SETTINGS = {"monitor_node": MonitorSettings, "sim_arm_node": SimArmSettings}
+SETTINGS = {"monitor_node": MonitorSettings, "sim_arm_node": SimArmSettings, "policy_node": PolicySettings}
 
 
 @pytest.mark.parametrize("node", SETTINGS)

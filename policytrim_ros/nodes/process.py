@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -9,11 +10,12 @@ from typing import Any
 import rclpy
 from rclpy.exceptions import ParameterException
 from rclpy.executors import ExternalShutdownException
+from rclpy.signals import SignalHandlerOptions
 
 from policytrim_gym.errors import PolicyTrimError
 
 
-def run_node(make_node: Callable[[], Any], args: list[str] | None = None) -> int:
+def run_node(make_node: Callable[[], Any], args: list[str] | None = None, holds_at_end: bool = False) -> int:
     """Makes a node and serves it until Ctrl-C, SIGTERM or an error; returns the exit code.
 
     What a user can mend (parameters, files, packages that are missing) becomes one line on stderr and exit code 1.
@@ -21,10 +23,15 @@ def run_node(make_node: Callable[[], Any], args: list[str] | None = None) -> int
     Args:
         make_node: makes it, when ROS has been set up.
         args: command line; None: that of the process.
+        holds_at_end: whether `destroy_node` still publishes: a signal then ends the spinning while ROS is up, where rclpy would shut it
+            down at once. Python notices a signal between callbacks, so the node must have a timer.
     """
     node = None
     try:
-        rclpy.init(args=args)
+        rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO if holds_at_end else None)
+        if holds_at_end:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, signal.default_int_handler)
         node = make_node()
         rclpy.spin(node)
     except (KeyboardInterrupt, ExternalShutdownException):
