@@ -15,7 +15,7 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check --no-input -c co
 # One thread a process: on a small machine, pools of torch and BLAS slow each other and the simulators down.
 THREADS := OMP_NUM_THREADS=1
 
-.PHONY: help venv test lint format urdf demo demo-arm clean
+.PHONY: help venv test lint format urdf demo demo-arm ros-demo clean
 .DEFAULT_GOAL := help
 
 help:  ## Lists the targets
@@ -44,6 +44,9 @@ demo: venv  ## Clones, sweeps, trims and evaluates a small policy; writes runs/d
 
 demo-arm: venv  ## The same for the robot arm, pushing in MuJoCo, then in PyBullet; writes runs/demo-arm/report.html
 	$(THREADS) $(BIN)/policytrim demo --arm $(DEMO_ARGS)
+
+ros-demo: venv  ## Runs the policies of demo-arm through ROS 2, beside Gymnasium; writes runs/ros-demo/report.html
+	$(THREADS) $(BIN)/python -m policytrim_ros.demo $(DEMO_ARGS)
 
 clean:  ## Removes what is built and cached; .venv and runs/ stay
 	rm -rf build dist install log *.egg-info .mypy_cache .pytest_cache .ruff_cache

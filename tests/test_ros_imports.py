@@ -9,7 +9,7 @@ from test_docs import arrows_of_the_diagram
 from test_imports import KNOWN, ROS, imported, layer_of
 
 ROOT = Path(__file__).resolve().parents[1]
-WITHOUT_ROS = ("control", "sim", "recording", "arm_policy", "policy_observer", "policy_worker")
+WITHOUT_ROS = ("control", "sim", "recording", "arm_policy", "policy_observer", "policy_worker", "launch_plan")
 
 
 def room_of(path):
