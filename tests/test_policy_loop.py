@@ -108,6 +108,19 @@ def test_after_a_stop_a_question_begins_anew_but_for_the_gripper():
     assert stage.loop.rearm(stage.now_s)[1] == "only a holding executor can be rearmed, it is waiting"
 
 
+def test_an_activation_knows_nothing_of_the_gripper_before_it():
+    stage = begun()
+    stage.run(1.0)
+    stage.do(stage.loop.deactivate(stage.now_s))
+    stage.due.clear()
+    asked = len(stage.of(Question))
+    stage.loop.activate(stage.now_s)
+    stage.run(0.05)
+    assert stage.loop.start(stage.now_s)[0]
+    stage.run(0.05)
+    np.testing.assert_allclose(stage.of(Question)[asked].last_targets, np.append(ROBOT.home, 1.0), atol=1e-9)
+
+
 def test_a_rearm_without_joints_says_so():
     stage = begun()
     stage.run(0.5)

@@ -62,9 +62,10 @@ class PolicyLoop:
     # What a user asks for.
 
     def activate(self, now_s: float) -> None:
-        """Begins to listen."""
+        """Begins to listen, and knows nothing of before: anyone may have moved the arm and its gripper since."""
         self.joiner.restart()
         self._joined = None
+        self._chunks = PublishedChunks(self.executor.config.control_dt_s)
         self.executor.activate(now_s)
 
     def deactivate(self, now_s: float) -> list[Order]:
