@@ -3,6 +3,7 @@
     python benchmarks/publish_results.py --slow-uneven runs/headline-slow --full-speed runs/headline-full
     python benchmarks/publish_results.py --selectors runs/selectors-slow --weights runs/weights
     python benchmarks/publish_results.py --arm runs/headline-arm --arm-pybullet runs/headline-arm-pybullet
+    python benchmarks/publish_results.py --pi0 runs/pi0-metaworld
 
 The pages keep their text; only what stands between two markers changes. The picture is that of the slow demonstrations.
 """
@@ -26,13 +27,18 @@ from policytrim_gym.files import write_atomic
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 HOW_TO = ROOT / "docs" / "how-to" / "control-the-horizon.md"
+DEFAULT_SEEDS = ["0", "1", "2"]
 COST_WORDS = {"replans": "calls", "steps": "steps", "either": "calls or steps"}
-OPPONENT_WORDS = {"stock": "stock, h=8", "best_untrained": "best untrained pair of each seed"}
 
 
-def target_words(target: Mapping[str, Any]) -> str:
-    """Says one target with what was measured."""
-    against = OPPONENT_WORDS[target["against"]]
+def opponent_words(against: str, report: Mapping[str, Any]) -> str:
+    """Says what a run was compared with: "stock" or "best_untrained"."""
+    return f"stock, h={report['baseline']['execute_horizon']}" if against == "stock" else "best untrained pair of each seed"
+
+
+def target_words(target: Mapping[str, Any], report: Mapping[str, Any]) -> str:
+    """Says one target of a run with what was measured."""
+    against = opponent_words(target["against"], report)
     result = "reached" if target["reached"] else "**missed**"
     return f"{COST_WORDS[target['cost']]} at least {target['factor']:g}x against {against}: {target['measured']:.2f}x, {result}"
 
@@ -53,12 +59,10 @@ def summary(reports: Mapping[str, Mapping[str, Any]]) -> str:
     ]
     targets = []
     for name, report in reports.items():
-        stock = summary_row(name, OPPONENT_WORDS["stock"], report["ratios"], report["non_inferiority"])
-        best = summary_row(
-            name, OPPONENT_WORDS["best_untrained"], report["ratios_to_best_untrained"], report["non_inferiority_to_best_untrained"]
-        )
-        lines += [stock, best]
-        targets += [(target["reached"], f"- {name}: {target_words(target)}.") for target in report["verdict"]["targets"]]
+        for against, suffix in (("stock", ""), ("best_untrained", "_to_best_untrained")):
+            words = opponent_words(against, report)
+            lines.append(summary_row(name, words, report[f"ratios{suffix}"], report[f"non_inferiority{suffix}"]))
+        targets += [(target["reached"], f"- {name}: {target_words(target, report)}.") for target in report["verdict"]["targets"]]
     published = ", ".join(f"{factor(report['ratios']['published_definition'])} {name}" for name, report in reports.items())
     pairs = {report["non_inferiority"]["num_pairs"] for report in reports.values()}
     note = (
@@ -71,6 +75,8 @@ def summary(reports: Mapping[str, Mapping[str, Any]]) -> str:
 def full_table(title: str, command: str, report: Mapping[str, Any]) -> str:
     """Returns the page of one run: the command that makes it, verdict, targets, settings by seed, every arm."""
     verdict = report["verdict"]
+    if list(report["trimmed_by_seed"]) != DEFAULT_SEEDS:
+        command += f" --seeds {' '.join(report['trimmed_by_seed'])}"
     best = ", ".join(f"seed {seed}: {arm}" for seed, arm in report["best_untrained_by_seed"].items())
     seeds = [
         f"seed {seed}: h={arm['execute_horizon']}, success {percent(arm['success_rate'])} {interval_words(arm['success_rate_ci95'])}, "
@@ -86,7 +92,7 @@ def full_table(title: str, command: str, report: Mapping[str, Any]) -> str:
             verdict["headline"],
             "",
             *(f"- {sentence}" for sentence in verdict["sentences"]),
-            *(f"- Set beforehand: {target_words(target)}." for target in verdict["targets"]),
+            *(f"- Set beforehand: {target_words(target, report)}." for target in verdict["targets"]),
             f"- Best untrained pair, chosen on validation states: {best}.",
             *(f"- Trimmed, {line}." for line in seeds),
             "",
@@ -152,6 +158,14 @@ def publish_arm_in_pybullet(folder: Path) -> None:
     write_atomic(RESULTS / "headline-arm-pybullet.md", full_table(title, command, load_report(folder / "report.json")))
 
 
+def publish_pi0(folder: Path) -> None:
+    """Writes the page of the small pi0's run, and its summary into the how-to of pi0."""
+    report = load_report(folder / "report.json")
+    replace_between(ROOT / "docs" / "how-to" / "pi0.md", "measured", summary({"slow-uneven": report}))
+    title = "A small pi0 on Meta-World from pixels, slow-uneven demonstrations"
+    write_atomic(RESULTS / "pi0-metaworld.md", full_table(title, "pi0_metaworld.py --out runs/pi0-metaworld", report))
+
+
 def publish_selectors(folder: Path) -> None:
     """Writes the short table into the how-to, and the page with every row."""
     result = json.loads((folder / "selectors.json").read_text(encoding="utf-8"))
@@ -170,6 +184,7 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, help="output of weights_sb3_or_grpo.py")
     parser.add_argument("--arm", type=Path, help="output of arm_headline.py; README.md needs the markers")
     parser.add_argument("--arm-pybullet", type=Path, help="output of arm_headline.py --engine pybullet")
+    parser.add_argument("--pi0", type=Path, help="output of pi0_metaworld.py")
     options = parser.parse_args()
     if (options.slow_uneven is None) != (options.full_speed is None):
         parser.error("--slow-uneven and --full-speed go together: the summary holds both")
@@ -181,6 +196,8 @@ def main() -> None:
         publish_arm(options.arm)
     if options.arm_pybullet is not None:
         publish_arm_in_pybullet(options.arm_pybullet)
+    if options.pi0 is not None:
+        publish_pi0(options.pi0)
     if options.weights is not None:
         table = (options.weights / "weights.md").read_text(encoding="utf-8")
         write_atomic(RESULTS / "weights.md", table)
