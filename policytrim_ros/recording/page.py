@@ -21,6 +21,7 @@ MOST_PLOTS = 6
 """Rollouts that are drawn; a plot takes 100 kB."""
 MOST_POINTS = 1500
 """Of a curve."""
+LEAST_RANGE_RAD = 0.05
 
 
 def write_page(recording: Recording, path: Path) -> None:
@@ -71,7 +72,10 @@ def joint_plot(recording: Recording, chunks: list[ChunkExecution]) -> plots.Draw
             axes.plot(times - begin_s, target, color=palette.best_untrained, linewidth=2.4, alpha=0.6, label="commanded")
             axes.plot(times - begin_s, position, color=palette.stock, linewidth=1.0, label="measured")
             axes.set_ylabel(name, fontsize=8)
-        axes.set_xlabel("seconds since the first chunk took over; dotted: a chunk takes over")
+            middle = float(np.nanmean([position.min(), position.max()]))
+            low, high = axes.get_ylim()  # a joint that rests is drawn as a line, not as its noise
+            axes.set_ylim(min(low, middle - LEAST_RANGE_RAD / 2), max(high, middle + LEAST_RANGE_RAD / 2))
+        axes.set_xlabel("time [s], positions [rad]; dotted: a chunk takes over")
         plots.legend_below(figure, axes, palette)
         return figure
 
