@@ -83,7 +83,7 @@ _HORIZON = Argument("execute_horizon", int, "actions of a chunk to run before th
 _AUTOSTART = Argument(
     "autostart", bool, "configures and activates policy_node; false: a lifecycle manager does. policy/start moves the arm", "true"
 )
-_RECORD = Argument("record", str, "path of the MCAP recording")
+_RECORD = Argument("record", str, "folder for a recording, made anew, with -2, -3, ... appended where it exists")
 _POLICY_FILE = Argument("policy_parameters", str, "parameter file of policy_node; empty: the package's")
 _MONITOR_FILE = Argument("monitor_parameters", str, "parameter file of monitor_node; empty: the package's")
 _SIM_TIME = Argument("use_sim_time", bool, "whether the clock is that of /clock", "false")

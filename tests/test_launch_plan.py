@@ -174,6 +174,16 @@ def test_each_parameter_file_is_for_its_node_and_holds_all_of_its_parameters():
         assert set(parameters) == {field.name for field in dataclasses.fields(settings_of(node))} | {"use_sim_time"}
 
 
+def test_the_reference_lists_every_argument_with_its_files_and_default():
+    page = (ROOT / "docs" / "reference" / "ros.md").read_text()
+    rows = [row.split("|")[1:4] for row in page.splitlines() if row.startswith("| `")]
+    listed = {tuple(cell.strip() for cell in row) for row in rows}
+    for argument in {argument.name: argument for arguments in ARGUMENTS.values() for argument in arguments}.values():
+        files = ", ".join(name for name, arguments in ARGUMENTS.items() if argument.name in {other.name for other in arguments})
+        default = "required" if argument.default is None else f"`{argument.default}`" if argument.default else ""
+        assert (f"`{argument.name}`", files, default) in listed
+
+
 @pytest.mark.parametrize("name", ARGUMENTS)
 def test_launch_makes_the_actions_of_the_plan(name):
     """With the real launch; the folder launch/ passes for a package of that name, so launch_ros is asked for."""

@@ -12,11 +12,12 @@ from typing import Any, NamedTuple
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
-from sensor_msgs.msg import JointState
 from std_msgs.msg import String
 from std_srvs.srv import SetBool, Trigger
 from trajectory_msgs.msg import JointTrajectory
@@ -34,7 +35,6 @@ MAX_REARMS = 5
 """In one episode, before anything was published: on a busy machine the first answers may come too late for the gate."""
 SETTLE_S = 1.0
 """Between the first sight of all topics and the first message: the nodes find one another as late as this one finds them [s]."""
-NUM_JOINT_STATES = 20
 
 
 class DrivenRollout(NamedTuple):
@@ -78,6 +78,7 @@ class RolloutDriver:
             name: self._node.create_client(Trigger, name) for name in ("policy/start", "policy/stop", "policy/rearm", "sim_arm/reset")
         }
         self._end_rollout = self._node.create_client(SetBool, "monitor/end_rollout")
+        self._lifecycle = self._node.create_client(ChangeState, "policy_node/change_state")
 
     def __enter__(self) -> RolloutDriver:
         return self
@@ -93,7 +94,7 @@ class RolloutDriver:
         Raises:
             WorkerFailed: one ended or was not there in time.
         """
-        clients = {**self._services, "monitor/end_rollout": self._end_rollout}
+        clients = {**self._services, "monitor/end_rollout": self._end_rollout, "policy_node/change_state": self._lifecycle}
         for name, client in clients.items():
             self._until(client.service_is_ready, f"the service {name}")
         for subscription in self._subscriptions:
@@ -112,11 +113,13 @@ class RolloutDriver:
         """
         state = index
         if index:
+            # Not a rearm, after which the gripper would go on as it was told in the last episode: the reset has moved it.
+            self._change(Transition.TRANSITION_DEACTIVATE)
             words = self._call("sim_arm/reset")
             state = int(words.split()[2].rstrip(","))
-            self._new_joints()
+            self._change(Transition.TRANSITION_ACTIVATE)
         first, chunks = len(self._rollouts), len(self._chunks)
-        self._call("policy/rearm" if index else "policy/start")
+        self._call("policy/start")
         stops = self._until_ended(first)
         self._stop()
         return DrivenRollout(replace(self._rollouts[first], initial_state=state), tuple(self._chunks[chunks:]), tuple(stops))
@@ -156,12 +159,12 @@ class RolloutDriver:
         still_to_come = {"holding": 0, "braking": 1}.get(before, 2)  # braking, then the hold of the measured position
         self._until(lambda: self._num_trajectories >= first + still_to_come, "the hold after a stop")
 
-    def _new_joints(self) -> None:
-        """Waits for joint states from after now, so that the policy has some too."""
-        arrived: list[Any] = []
-        subscription = self._node.create_subscription(JointState, "joint_states", arrived.append, 10)
-        self._until(lambda: len(arrived) > NUM_JOINT_STATES, "joint states")
-        self._node.destroy_subscription(subscription)
+    def _change(self, transition: int) -> None:
+        """Asks the policy's node for a transition of its lifecycle."""
+        future = self._lifecycle.call_async(ChangeState.Request(transition=Transition(id=transition)))
+        self._until(future.done, f"the transition {transition} of policy_node")
+        if not future.result().success:
+            raise WorkerFailed(f"policy_node must make the transition {transition} of its lifecycle, it did not")
 
     def _has_subscribers(self, topic: str, count: int) -> bool:
         return bool(self._node.count_subscribers(topic) >= count)
