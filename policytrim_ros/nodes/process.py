@@ -9,7 +9,7 @@ from typing import Any
 
 import rclpy
 from rclpy.exceptions import ParameterException
-from rclpy.executors import ExternalShutdownException
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
 
 from policytrim_gym.errors import PolicyTrimError
@@ -24,7 +24,7 @@ def run_node(make_node: Callable[[], Any], args: list[str] | None = None, holds_
         make_node: makes it, when ROS has been set up.
         args: command line; None: that of the process.
         holds_at_end: whether `destroy_node` still publishes: a signal then ends the spinning while ROS is up, where rclpy would shut it
-            down at once. Python notices a signal between callbacks, so the node must have a timer.
+            down at once. It does so between two callbacks, so the node must have a timer; a second signal ends a callback that is long.
     """
     node = None
     try:
@@ -33,7 +33,10 @@ def run_node(make_node: Callable[[], Any], args: list[str] | None = None, holds_
             for number in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, signal.default_int_handler)
         node = make_node()
-        rclpy.spin(node)
+        if holds_at_end:
+            _spin_until_signal(node)
+        else:
+            rclpy.spin(node)
     except (KeyboardInterrupt, ExternalShutdownException):
         return 0
     except (PolicyTrimError, ParameterException) as error:
@@ -49,6 +52,28 @@ def run_node(make_node: Callable[[], Any], args: list[str] | None = None, holds_
             node.destroy_node()
         rclpy.try_shutdown()
     return 0
+
+
+def _spin_until_signal(node: Any) -> None:
+    """Serves a node until SIGINT or SIGTERM.
+
+    The first one is noted, not raised: Python drops what is raised while it frees an object, and the node would run on.
+    """
+    noted: list[int] = []
+
+    def note(number: int, frame: Any) -> None:
+        noted.append(number)
+        signal.signal(number, signal.default_int_handler)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, note)
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    try:
+        while not noted:
+            executor.spin_once()
+    finally:
+        executor.remove_node(node)
 
 
 def _failed(error: Exception) -> int:
