@@ -1,0 +1,158 @@
+"""What the timing of nodes needs beside the nodes: a node that listens in a thread of its own, and helpers as processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import rclpy
+from rclpy.context import Context
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
+
+from policytrim_gym.errors import WorkerFailed
+
+WAIT_S = 120.0
+"""For what takes seconds: a start, discovery, a service [s]."""
+SETTLE_S = 1.0
+"""Nodes find one another as late as this one finds them [s]."""
+END_S = 20.0
+
+
+class Probe:
+    """A node that is served in a thread, so that nothing is late while its owner waits or sleeps.
+
+    Args:
+        name: of the node.
+        check: raises when a process that is needed has ended.
+    """
+
+    def __init__(self, name: str, check: Callable[[], None] = lambda: None) -> None:
+        self._check, self._context = check, Context()
+        # Ctrl-C is the owner's, who must still end others.
+        rclpy.init(context=self._context, signal_handler_options=SignalHandlerOptions.NO)
+        self.node = Node(name, context=self._context)
+        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor.add_node(self.node)
+        self._thread = threading.Thread(target=self._spin, daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> Probe:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        rclpy.shutdown(context=self._context)
+        self._thread.join(END_S)
+        self.node.destroy_node()
+
+    def now_s(self) -> float:
+        """Returns the present time of the machine's clock [s]."""
+        return float(self.node.get_clock().now().nanoseconds * 1e-9)
+
+    def until(self, condition: Callable[[], Any], what: str, timeout_s: float = WAIT_S) -> None:
+        """Returns when a condition holds.
+
+        Raises:
+            WorkerFailed: it did not in time.
+        """
+        deadline = time.monotonic() + timeout_s
+        while not condition():
+            self._check()
+            if time.monotonic() > deadline:
+                raise WorkerFailed(f"{what} must come within {timeout_s:g} s, it did not")
+            time.sleep(0.01)
+
+    def sleep(self, duration_s: float) -> None:
+        """Lets time pass while all processes run."""
+        end_s = time.monotonic() + duration_s
+        self.until(lambda: time.monotonic() > end_s, "the end", duration_s + WAIT_S)
+
+    def listen(self, kind: Any, topic: str, take: Callable[[Any], None]) -> None:
+        """Subscribes, and returns when there is a publisher."""
+        subscription = self.node.create_subscription(kind, topic, take, 1000)
+        self.until(subscription.get_publisher_count, f"a publisher of {topic}")
+
+    def call(self, kind: Any, name: str) -> str:
+        """Calls a service of type Trigger and returns its words.
+
+        Raises:
+            WorkerFailed: it refused, or did not answer.
+        """
+        client = self.node.create_client(kind, name)
+        self.until(client.service_is_ready, f"the service {name}")
+        future = client.call_async(kind.Request())
+        self.until(future.done, f"an answer of {name}")
+        answer = future.result()
+        if not answer.success:
+            raise WorkerFailed(f"{name} must succeed, it said: {answer.message}")
+        return str(answer.message)
+
+    def _spin(self) -> None:
+        try:
+            self._executor.spin()
+        except ExternalShutdownException:
+            pass
+
+
+class Helper:
+    """A process beside the nodes."""
+
+    def __init__(self, process: subprocess.Popen[bytes], log: Path) -> None:
+        self._process, self._log = process, log
+
+    @property
+    def said(self) -> str:
+        """Everything that it has written."""
+        return self._log.read_text(errors="replace")
+
+    def has_ended(self) -> bool:
+        """Returns whether it has ended as it should.
+
+        Raises:
+            WorkerFailed: it ended otherwise.
+        """
+        code = self._process.poll()
+        if code:
+            line = (self.said.strip().splitlines() or ["it said nothing"])[-1]
+            raise WorkerFailed(f"{self._log.stem} must not fail, it ended with exit code {code}: {line}")
+        return code is not None
+
+
+@contextmanager
+def helper(command: list[str], log: Path, environment: dict[str, str]) -> Iterator[Helper]:
+    """Starts a process, and ends it however this is left; Ctrl-C reaches the owner alone, who ends everything in order.
+
+    Args:
+        command: its words.
+        log: file for what it says, named after it.
+        environment: added to this process's.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("wb") as file:
+        environ = {**os.environ, **environment}
+        process = subprocess.Popen(command, env=environ, stdout=file, stderr=subprocess.STDOUT, start_new_session=True)
+    try:
+        yield Helper(process, log)
+    finally:
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait(END_S)
+        except subprocess.TimeoutExpired:
+            pass
+        finally:
+            process.kill()
+            process.wait()
+
+
+def machine() -> dict[str, Any]:
+    """Returns how many cores this machine has, and its load: processes that want to run, over the last 1 and 5 minutes."""
+    return {"cores": os.cpu_count(), "load": [round(load, 2) for load in os.getloadavg()[:2]]}
