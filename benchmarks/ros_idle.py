@@ -21,10 +21,9 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -37,7 +36,7 @@ from ros_scripted_policies import DT_S, HORIZON, INFERENCE_S, ROBOT
 from ros_standstill import standstill
 from sensor_msgs.msg import JointState
 
-from policytrim_gym.errors import PolicyTrimError, WorkerFailed
+from policytrim_gym.errors import PolicyTrimError
 from policytrim_gym.files import write_json_atomic
 from policytrim_ros import messages
 from policytrim_ros.control.chunk_execution import ChunkExecution
@@ -134,22 +133,29 @@ def nodes(uri: str, seconds: float, asynchronous: bool | None) -> LaunchPlan:
     return LaunchPlan(tuple(plan), {})
 
 
-def drive(way: str, uri: str, arguments: argparse.Namespace, folder: Path) -> Heard:
+def drive(way: str, server: Helper, arguments: argparse.Namespace, folder: Path) -> Heard:
     """Runs the episodes one way, in a domain of its own."""
     domain = local_domain()
     os.environ.update(domain)
-    heard, episodes = Heard(), arguments.episodes
+    heard, episodes, uri = Heard(), arguments.episodes, address(server)
     asynchronous = {WAYS[0]: True, WAYS[1]: False}.get(way)
     with ExitStack() as stack:
         processes = stack.enter_context(NodeProcesses(nodes(uri, arguments.seconds, asynchronous), folder, domain))
-        probe = stack.enter_context(Probe("ros_idle", processes.check))
+        checks: list[Callable[[], Any]] = [processes.check, server.check]
+
+        def check() -> None:
+            for check_one in checks:
+                check_one()
+
+        probe = stack.enter_context(Probe("ros_idle", check))
         if asynchronous is None:
             command = [sys.executable, str(HERE / "ros_openpi_driver.py"), "--policy", uri, "--episodes", str(episodes)]
             driven = stack.enter_context(helper(command, folder / "openpi_driver.log", {}))
+            checks.append(driven.has_ended)
             heard.listen(probe)
             probe.until(driven.has_ended, "the episodes of openpi-client", 60.0 + episodes * (arguments.seconds + 10.0))
         else:
-            driver = stack.enter_context(RolloutDriver(int(domain["ROS_DOMAIN_ID"]), processes.check))
+            driver = stack.enter_context(RolloutDriver(int(domain["ROS_DOMAIN_ID"]), check))
             driver.wait_until_ready()
             heard.listen(probe)
             for index in range(episodes):
@@ -158,8 +164,8 @@ def drive(way: str, uri: str, arguments: argparse.Namespace, folder: Path) -> He
     return heard
 
 
-def serving(folder: Path, stack: ExitStack) -> str:
-    """Starts the policy server and returns its address."""
+def serving(folder: Path, stack: ExitStack) -> Helper:
+    """Starts the policy server, and returns when it serves."""
     command = [
         sys.executable,
         "-m",
@@ -171,14 +177,14 @@ def serving(folder: Path, stack: ExitStack) -> str:
         "0",
     ]
     server = stack.enter_context(helper(command, folder / "serve.log", {"PYTHONPATH": str(HERE), "OMP_NUM_THREADS": "1"}))
-    with Probe("ros_idle_start", partial(_check_server, server)) as probe:
+    with Probe("ros_idle_start", server.check) as probe:
         probe.until(lambda: "Ctrl-C stops" in server.said, "the policy server")
+    return server
+
+
+def address(server: Helper) -> str:
+    """Returns where the policy server said that it serves."""
     return "ws://" + server.said.partition("ws://")[2].partition(";")[0]
-
-
-def _check_server(server: Helper) -> None:
-    if server.has_ended():
-        raise WorkerFailed("the policy server must run on, it ended")
 
 
 def row(way: str, heard: Heard, figures: Sequence[dict[str, float]]) -> str:
@@ -222,9 +228,9 @@ def main() -> int:
         with TemporaryDirectory() as temporary, ExitStack() as stack:
             folder = arguments.logs or Path(temporary)
             os.environ.update(local_domain())
-            uri = serving(folder, stack)
+            server = serving(folder, stack)
             for number, way in enumerate(WAYS):
-                heard = drive(way, uri, arguments, folder / str(number))
+                heard = drive(way, server, arguments, folder / str(number))
                 figures = episode_figures(heard)
                 rest = {"verdicts": dict(heard.verdicts), "stops": heard.stops, "real_time_factor": heard.real_time_factor()}
                 results[way] = {"episodes": figures, **rest}

@@ -126,6 +126,15 @@ class Helper:
             raise WorkerFailed(f"{self._log.stem} must not fail, it ended with exit code {code}: {line}")
         return code is not None
 
+    def check(self) -> None:
+        """Returns while it runs.
+
+        Raises:
+            WorkerFailed: it has ended.
+        """
+        if self.has_ended():
+            raise WorkerFailed(f"{self._log.stem} must run on, it ended")
+
 
 @contextmanager
 def helper(command: list[str], log: Path, environment: dict[str, str]) -> Iterator[Helper]:
