@@ -12,6 +12,7 @@ import pytest
 from openpi_client import msgpack_numpy
 from openpi_servers import ACTION_DIM, CHUNK_SIZE, answering, free_port, make_observation, predict, tcp_server, websocket_server
 
+from policytrim_gym.cli.main import main
 from policytrim_gym.errors import (
     InferenceTimeout,
     InvalidChunk,
@@ -68,7 +69,7 @@ def test_the_spec_is_the_metadatas_then_the_arguments_then_the_first_answers():
     "metadata, error", [({"chunk_size": "many", "action_dim": 2}, InvalidSpec), ({**SIZES, "action_kinds": 3}, ProtocolError)]
 )
 def test_metadata_that_are_no_sizes_are_refused(metadata, error):
-    with websocket_server(answering(official, metadata)) as uri, pytest.raises(error):
+    with websocket_server(answering(official, metadata)) as uri, pytest.raises(error, match=f"^{uri}: what its metadata "):
         OpenpiPolicy(uri)
 
 
@@ -120,9 +121,24 @@ def test_a_wrong_answer_is_an_error_and_the_next_right_one_a_chunk(answer, error
         websocket_server(handler) as uri,
         OpenpiPolicy(uri, **SIZES, limits=MessageLimits(max_bytes=1000 if reason == "refused" else 10**6)) as policy,
     ):
-        with pytest.raises(error, match=reason):
+        with pytest.raises(error, match=f"^{uri}.*{reason}"):  # with several servers, whose error it is
             policy.predict_action_chunk(make_observation(0))
         np.testing.assert_array_equal(policy.predict_action_chunk(make_observation(1)).actions, predict(make_observation(1)))
+
+
+def test_the_command_line_waits_as_long_as_it_is_told(capsys):
+    released = threading.Event()
+
+    def late(observation):
+        released.wait(5)
+        return {"actions": np.zeros((4, 1), np.float32)}
+
+    arguments = ["--env", "Pendulum-v1", "--env-kwargs", "max_episode_steps=4", "--episodes", "1", "--workers", "0"]
+    with websocket_server(answering(late, {"chunk_size": 4, "action_dim": 1})) as uri:
+        assert main(["evaluate", "--policy", uri, *arguments, "--inference-timeout", "0.2"]) == 1
+        assert f"{uri} gave no chunk in time; raise inference_timeout_s or --inference-timeout" in capsys.readouterr().err
+        released.set()
+        assert main(["evaluate", "--policy", uri, *arguments]) == 0
 
 
 def test_a_slow_server_is_left_at_the_timeout_and_its_late_answer_is_no_later_chunk():

@@ -18,7 +18,7 @@ from policytrim_gym.errors import InvalidConfig, InvalidSpec, MissingObservation
 from policytrim_gym.policies.flow_sde import denoising_time, euler_step
 from policytrim_gym.policies.norm_statistics import NormStatistics
 from policytrim_gym.policies.pi0 import Pi0Policy
-from policytrim_gym.policies.pi0_small import small_pi0_policy
+from policytrim_gym.policies.pi0_small import small_pi0_policy, word_level_tokenizer
 from policytrim_gym.policies.vector_transforms import unnormalize_z_score
 from policytrim_gym.testing import ChunkPolicyContract
 from policytrim_gym.training.grpo_update import GRPOUpdater
@@ -76,6 +76,14 @@ def test_every_part_of_the_observation_reaches_the_velocity() -> None:
     for key, value in OBSERVATIONS[1].items():
         changed = {**OBSERVATIONS[0], key: value}
         assert not np.allclose(policy.evaluate_chunks([changed], [sampled.trace])[0].detach(), sampled.log_probs, atol=1e-6), key
+
+
+def test_no_word_of_the_instructions_that_make_a_tokenizer_is_unknown_to_it() -> None:
+    texts = ["Push the T-block, don't drop it", "open_drawer", "close_drawer", "öffne die Tür", "schließe die Tür"]
+    tokenizer = word_level_tokenizer(texts)
+    prompts = [tokenizer(f"{text}\n", add_special_tokens=False)["input_ids"] for text in texts]
+    assert not any(tokenizer.unk_token_id in prompt for prompt in prompts)
+    assert len(set(map(tuple, prompts))) == len(texts)
 
 
 def test_padding_of_the_prompt_changes_nothing() -> None:

@@ -19,6 +19,7 @@ from policytrim_gym.policies.gaussian_head import gaussian_log_prob
 from policytrim_gym.policies.loading import load_policy
 from policytrim_gym.policies.sb3_chunk_policy import ChunkActorCriticPolicy, instruction_encoder
 from policytrim_gym.policies.state_policy import INSTRUCTION_LENGTH, StatePolicy
+from policytrim_gym.testing import ChunkPolicyContract
 from policytrim_gym.wrappers.encode_instruction import EncodeInstruction
 from policytrim_gym.wrappers.execute_chunk import ExecuteChunk
 from policytrim_gym.wrappers.fail_at_time_limit import FailAtTimeLimit
@@ -67,6 +68,16 @@ def line_ppo(base: StatePolicy, execute_horizon: int = 4, **changes) -> PPO:
     settings = {"n_steps": 32, "batch_size": 32, "gamma": 1.0, "seed": 0, "device": "cpu"}
     kwargs = {"policy": base, "execute_horizon": execute_horizon}
     return PPO(ChunkActorCriticPolicy, env, policy_kwargs=kwargs, **{**settings, **changes})
+
+
+class TestWhatComesOutOfTheActorCriticContract(ChunkPolicyContract):
+    batch_tolerance = 0.0
+
+    def make_policy(self) -> StatePolicy:
+        return actor_critic().to_chunk_policy()
+
+    def make_observation(self, index: int) -> dict:
+        return small_observation(index)
 
 
 def test_the_best_chunk_is_the_policys_own() -> None:

@@ -29,6 +29,13 @@ def add_subject(parser: argparse.ArgumentParser, split: str) -> None:
     """Adds the options of every command that rolls a policy out."""
     shared.add_policy(parser)
     shared.add_observation_map(parser)
+    parser.add_argument(
+        "--inference-timeout",
+        metavar="S",
+        type=shared.number(float, 0, above=True),
+        default=60.0,
+        help="seconds that one answer of a server may take; a first one may compile",
+    )
     shared.add_env(parser)
     parser.add_argument("--split", choices=("train", "validation", "test"), default=split, help="which initial states")
     parser.add_argument(
@@ -69,14 +76,15 @@ def load_mapped(options: argparse.Namespace) -> ChunkPolicy:
     """Returns the policy of `--policy`, behind the map of `--observation-map` where the command has that option and it is given."""
     from policytrim_gym.policies.loading import load_policy
 
-    path = getattr(options, "observation_map", None)  # trim and train-horizon change or watch the model itself, without a map
+    # trim and train-horizon change or watch the model itself, without a map
+    path, timeout_s = getattr(options, "observation_map", None), getattr(options, "inference_timeout", None)
     if path is None:
-        return load_policy(options.policy)
+        return load_policy(options.policy, inference_timeout_s=timeout_s)
     from policytrim_gym.policies.mapped_policy import MappedPolicy
     from policytrim_gym.policies.observation_map import ObservationMap
 
     observation_map = ObservationMap.load(path)
-    return MappedPolicy(load_policy(options.policy, observation_map.model_spec), observation_map)
+    return MappedPolicy(load_policy(options.policy, observation_map.model_spec, timeout_s), observation_map)
 
 
 def num_episodes(options: argparse.Namespace, evaluator: Evaluator) -> int:

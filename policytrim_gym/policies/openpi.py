@@ -13,7 +13,7 @@ import numpy as np
 from policytrim_gym.chunk import ActionChunk
 from policytrim_gym.errors import InferenceTimeout, InvalidChunk, InvalidConfig, InvalidSpec, ProtocolError
 from policytrim_gym.latency import LatencyRecorder, LatencyStatistics
-from policytrim_gym.policies.openpi_codec import DEFAULT_LIMITS, MessageEncoder, MessageLimits, decode_map
+from policytrim_gym.policies.openpi_codec import DEFAULT_LIMITS, MessageEncoder, MessageLimits
 from policytrim_gym.policies.openpi_connection import API_KEY_VARIABLE, OpenpiConnection, is_healthy
 from policytrim_gym.policies.openpi_metadata import SIZES, known_facts
 from policytrim_gym.policy import ChunkPolicy, Observation
@@ -71,7 +71,6 @@ class OpenpiPolicy(ChunkPolicy):
         if max_retries < 0:
             raise InvalidConfig(f"max_retries must be at least 0, got {max_retries}")
         self._inference_timeout_s = inference_timeout_s
-        self._limits = limits
         self._latency = LatencyRecorder()
         self._encoder = MessageEncoder()
         self._lock = threading.Lock()  # one connection carries one request at a time
@@ -106,7 +105,7 @@ class OpenpiPolicy(ChunkPolicy):
     def spec(self) -> PolicySpec:
         if self._spec is None:
             missing = " and ".join(name for name in SIZES if name not in self._facts)
-            raise InvalidSpec(f"{self.uri} does not say its {missing}: give them, here or in an observation map, or ask for a chunk first")
+            raise InvalidSpec(f"{self.uri} does not say its {missing}: give them to OpenpiPolicy or in an observation map, or ask first")
         return self._spec
 
     @property
@@ -134,12 +133,7 @@ class OpenpiPolicy(ChunkPolicy):
             raise InferenceTimeout(f"{self.uri}: another thread waits for its chunk since {self._inference_timeout_s} s")
         try:
             message = self._encoder.encode(dict(observation))
-            data = self._connection.ask(message, start + self._inference_timeout_s)
-            try:
-                answer = decode_map(data, self._limits)
-            except ProtocolError:
-                self._connection.drop()  # who sent one broken message is not trusted with the order of the next
-                raise
+            answer = self._connection.ask(message, start + self._inference_timeout_s)
             chunk = self._checked_chunk(answer)
             self._latency.record(time.monotonic() - start, _server_time_s(answer))
             return chunk
@@ -166,7 +160,10 @@ class OpenpiPolicy(ChunkPolicy):
         if not fits:
             named = ", ".join("any" if want is None else str(want) for want in expected)
             raise InvalidChunk(f"{self.uri} must answer with actions of shape ({named}) (chunk_size, action_dim), got {actions.shape}")
-        chunk = ActionChunk(actions)
+        try:
+            chunk = ActionChunk(actions)
+        except InvalidChunk as error:
+            raise InvalidChunk(f"{self.uri} answered with wrong actions: {error}") from error
         if self._spec is None:
             self._facts |= dict(zip(SIZES, actions.shape))
             self._spec = self._spec_of_facts()
@@ -177,6 +174,8 @@ class OpenpiPolicy(ChunkPolicy):
             return None
         try:
             return PolicySpec(**self._facts)
+        except InvalidSpec as error:
+            raise InvalidSpec(f"{self.uri}: what its metadata or OpenpiPolicy's arguments say of the policy is wrong: {error}") from error
         except TypeError as error:
             raise ProtocolError(f"{self.uri}: what its metadata say of the policy has wrong types: {error}") from error
 

@@ -77,7 +77,7 @@ class OpenpiConnection:
         """
         self._repeat(self._connected, time.monotonic() + self._connect_timeout_s)
 
-    def ask(self, message: bytes, deadline: float) -> bytes:
+    def ask(self, message: bytes, deadline: float) -> dict[str, Any]:
         """Returns the server's answer to a message.
 
         Args:
@@ -87,7 +87,7 @@ class OpenpiConnection:
         Raises:
             InferenceTimeout: no answer by the deadline.
             ServerFailed: the server answered with an error text.
-            ServerUnreachable, ProtocolError: as `open`; or one of the two refused a message as such.
+            ServerUnreachable, ProtocolError: as `open`; or one of the two refused a message as such; or the answer is broken.
         """
         return self._repeat(lambda until: self._send_and_receive(message, until), deadline)
 
@@ -126,7 +126,7 @@ class OpenpiConnection:
             backoff_s = min(2 * backoff_s, LONGEST_BACKOFF_S)
         raise AssertionError("the last attempt returns or raises")
 
-    def _send_and_receive(self, message: bytes, until: float) -> bytes:
+    def _send_and_receive(self, message: bytes, until: float) -> dict[str, Any]:
         from websockets.exceptions import ConnectionClosed
 
         connection, send_limit = self._connected(min(until, time.monotonic() + self._connect_timeout_s))
@@ -140,12 +140,10 @@ class OpenpiConnection:
         except (TimeoutError, ConnectionClosed) as error:
             if isinstance(error, TimeoutError) or time.monotonic() >= until:
                 raise InferenceTimeout(
-                    f"{self.uri} gave no chunk in time; raise inference_timeout_s (a first call may compile), or look at the server's load"
+                    f"{self.uri} gave no chunk in time; raise inference_timeout_s or --inference-timeout, or look at the server's load"
                 ) from error
             raise
-        if isinstance(answer, str):
-            raise ServerFailed(f"{self.uri} answered with an error: {answer.strip()}")
-        return answer
+        return self._decoded(answer)
 
     def _connected(self, until: float) -> Opened:
         """Returns the open connection, or opens one and reads the metadata."""
@@ -175,10 +173,16 @@ class OpenpiConnection:
             metadata = connection.recv(timeout=max(0.0, until - time.monotonic()))
         except TimeoutError as error:
             raise ProtocolError(f"{self.uri} sent no metadata in time; is this the port of an openpi server?") from error
-        if isinstance(metadata, str):
-            raise ServerFailed(f"{self.uri} answered with an error: {metadata.strip()}")
-        self.metadata = decode_map(metadata, self._limits)
+        self.metadata = self._decoded(metadata)
         return self._opened
+
+    def _decoded(self, data: bytes | str) -> dict[str, Any]:
+        if isinstance(data, str):
+            raise ServerFailed(f"{self.uri} answered with an error: {data.strip()}")
+        try:
+            return decode_map(data, self._limits)
+        except ProtocolError as error:
+            raise ProtocolError(f"{self.uri} sent no openpi message: {error}") from error
 
     def _refused(self, status: int) -> PolicyTrimError:
         if status in (401, 403):

@@ -49,7 +49,7 @@ def known_facts(metadata: Mapping[str, Any], given: Mapping[str, Any]) -> dict[s
     chosen = {name: value for name, value in given.items() if value is not None}
     for name in SIZES:
         if name in served and name in chosen and served[name] != chosen[name]:
-            raise InvalidSpec(f"the server's {name} is {served[name]!r}, {chosen[name]!r} was given")
+            raise InvalidSpec(f"the server's {name} is {served[name]!r}, {chosen[name]!r} was given, here or in the observation map")
     horizon = {name: value for name, value in chosen.items() if name == "execute_horizon"}
     facts = {**chosen, **served, **horizon}
     if metadata.get("observation_shapes"):

@@ -14,7 +14,6 @@ from policytrim_gym.errors import InvalidConfig
 from policytrim_gym.policies.norm_statistics import NormStatistics
 from policytrim_gym.policies.pi0 import Pi0Policy
 from policytrim_gym.policies.pi0_interface import Pi0Interface
-from policytrim_gym.policies.word_tokenizer import split_words
 
 PADDING, BEGINNING, UNKNOWN = "<pad>", "<bos>", "<unk>"
 
@@ -103,11 +102,15 @@ def small_pi0_policy(
 
 
 def word_level_tokenizer(texts: Iterable[str]) -> Any:
-    """Returns a tokenizer of transformers that knows the words of `texts`."""
+    """Returns a tokenizer of transformers that knows every word and sign of `texts`."""
     from tokenizers import Tokenizer
+    from tokenizers.normalizers import Lowercase
+    from tokenizers.pre_tokenizers import Whitespace
     from transformers import PreTrainedTokenizerFast
 
-    words = [PADDING, BEGINNING, UNKNOWN, *sorted({word for text in texts for word in split_words(text)})]
+    # Split as the tokenizer itself will: a word that is cut otherwise here would be unknown to it.
+    known = {word for text in texts for word, _ in Whitespace().pre_tokenize_str(Lowercase().normalize_str(text))}
+    words = [PADDING, BEGINNING, UNKNOWN, *sorted(known)]
     description = {
         "version": "1.0",
         "normalizer": {"type": "Lowercase"},
