@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from itertools import product
@@ -86,6 +87,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--real-time-factor", type=float, default=1.0, help="simulated seconds in a second")
     parser.add_argument("--out", type=Path, required=True, help="for rows, recordings and logs")
     options = parser.parse_args(argv)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # also then every process is ended
     settings = {"policy": str(options.policy), "episodes": options.episodes, "real_time_factor": options.real_time_factor}
     keep_settings(options.out, settings)
     rows = measured_rows(options)

@@ -70,10 +70,17 @@ class Robot:
         self.server.start()
         self.sim = ros.start("sim_arm_node", task="reach", use_sim_time=True)
         ros.until(lambda: server.serves, "the policy server")
+        self.node = self.start_node()
+        self.states = ros.listen(JointState, "joint_states")
+        self.sent = ros.listen(JointTrajectory, "joint_trajectory")
+        self.info = ros.listen(DiagnosticArray, "chunk_info")
+        self.diagnostics = ros.listen(DiagnosticArray, "/diagnostics")
+
+    def start_node(self):
         limits = {"max_observation_age_s": LONG_S, "max_state_age_s": 1.0, "max_clock_gap_s": LONG_S, "joint_states_timeout_s": LONG_S}
-        self.node = ros.start(
+        return self.ros.start(
             "policy_node",
-            policy=f"ws://127.0.0.1:{server.port}",
+            policy=f"ws://127.0.0.1:{self.server.port}",
             has_object=False,
             use_sim_time=True,
             autostart=True,
@@ -81,10 +88,6 @@ class Robot:
             frame_timeout_s=LONG_S,
             policy_timeout_s=LONG_S,
         )
-        self.states = ros.listen(JointState, "joint_states")
-        self.sent = ros.listen(JointTrajectory, "joint_trajectory")
-        self.info = ros.listen(DiagnosticArray, "chunk_info")
-        self.diagnostics = ros.listen(DiagnosticArray, "/diagnostics")
 
     def call(self, name, service=Trigger, **request):
         if name not in self._clients:
@@ -184,6 +187,19 @@ def test_a_deactivation_leaves_a_hold_as_the_last_message_and_the_node_can_be_ac
     assert len(robot.sent) == sent
     assert robot.change(Transition.TRANSITION_CLEANUP) and robot.change(Transition.TRANSITION_CONFIGURE)
     assert robot.change(Transition.TRANSITION_ACTIVATE)
+    robot.run()
+
+
+def test_a_killed_node_leaves_the_arm_to_rest_where_its_last_chunk_ends_and_a_new_one_moves_nothing_unasked(robot):
+    robot.run()
+    robot.node.kill()
+    robot.pause(16 * 0.05 + 1.0)  # the whole chunk, and the approach to its last target
+    assert robot.is_held()
+    sent, told = len(robot.sent), len(robot.diagnostics)
+    robot.node = robot.start_node()
+    robot.ros.until(lambda: len(robot.diagnostics) > told, "diagnostics of the new node")
+    robot.pause(1.0)
+    assert len(robot.sent) == sent
     robot.run()
 
 
