@@ -40,6 +40,7 @@ from policytrim_gym.errors import PolicyTrimError
 from policytrim_gym.files import write_json_atomic
 from policytrim_ros import messages
 from policytrim_ros.control.chunk_execution import ChunkExecution
+from policytrim_ros.control.commands import NOT_ARMED, PUBLISHED
 from policytrim_ros.demo.node_processes import NodeProcesses, local_domain
 from policytrim_ros.demo.rollout_driver import RolloutDriver
 from policytrim_ros.launch_plan import LaunchPlan, NodeStart, Value
@@ -194,7 +195,7 @@ def row(way: str, heard: Heard, figures: Sequence[dict[str, float]]) -> str:
         values = [100 * figure[key] for figure in figures]
         return f"{np.mean(values):.1f} % ({min(values):.1f} to {max(values):.1f})"
 
-    refused = sum(count for verdict, count in heard.verdicts.items() if verdict != "published")
+    refused = sum(count for verdict, count in heard.verdicts.items() if verdict not in (PUBLISHED, NOT_ARMED))
     longest, inference_s = max(figure["longest_still_s"] for figure in figures), np.median([f["inference_p50_s"] for f in figures])
     calls = sum(figure["calls"] for figure in figures)
     cells = (f"{longest:.2f} s", f"{calls}", f"{1000 * inference_s:.0f} ms", f"{refused}, {len(heard.stops)}")
