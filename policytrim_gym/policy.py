@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -96,6 +96,10 @@ class TrainableChunkPolicy(ChunkPolicy):
     Unlike `ChunkPolicy`, which predicts its best chunk, it also samples around it and says how likely a sample is. The trainer
     calls `set_exploration` before each iteration, `sample_chunks` while it collects, `evaluate_chunks` in each gradient step.
     """
+
+    exploration_start: ClassVar[Mapping[str, float]] = {}
+    exploration_end: ClassVar[Mapping[str, float]] = {}
+    """What `set_exploration` gets at the start and at the end of each stage, where a TrimConfig does not say; empty: nothing is set."""
 
     @abstractmethod
     def sample_chunks(

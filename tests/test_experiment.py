@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pacing_env
 import pytest
@@ -18,7 +18,8 @@ from policytrim_gym.evaluation.report.transfer import Transfer
 from policytrim_gym.experiments.config import META_WORLD, STATE_TASKS, ExperimentConfig, arm_demo_config, arm_trim_config, demo_config
 from policytrim_gym.experiments.run import Experiment
 from policytrim_gym.share import share_file
-from policytrim_gym.training.clone import CloneConfig
+from policytrim_gym.training.base_policies import MODELS
+from policytrim_gym.training.clone_config import CloneConfig
 from policytrim_gym.training.trim_config import TrimConfig
 from policytrim_gym.training.warm_start import WarmStartConfig
 
@@ -102,6 +103,15 @@ def test_a_folder_of_before_env_was_a_setting_goes_on(tmp_path: Path) -> None:
     assert (tmp_path / "config.yaml").read_text() == BEFORE_ENV_WAS_A_SETTING
     with pytest.raises(InvalidConfig, match="env_kwargs.tasks="):
         Experiment(ExperimentConfig(**{**vars(demo_config()), "tasks": ("reach-v3",)}), tmp_path)
+
+
+@pytest.mark.parametrize("model", ["state", "pi0"])
+def test_the_exploration_is_written_out_as_the_models_own(model: Literal["state", "pi0"]) -> None:
+    config = ExperimentConfig(clone=CloneConfig(model=model))
+    own = MODELS[model].policy
+    assert (config.trim.exploration_start, config.trim.exploration_end) == (own.exploration_start, own.exploration_end)
+    given = replace(config, trim=replace(config.trim, exploration_start=dict(own.exploration_end)))
+    assert given.trim.exploration_start == own.exploration_end
 
 
 def test_tasks_are_short_for_those_in_env_kwargs() -> None:

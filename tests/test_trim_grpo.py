@@ -124,6 +124,24 @@ def test_save_and_load_give_the_same_trainer(finished: TrimGRPO, tmp_path: Path)
     np.testing.assert_array_equal(chunk.actions, finished.predict(observation)[0].actions)
 
 
+def test_exploration_that_the_settings_leave_open_is_the_policys_own(tmp_path: Path) -> None:
+    start, end = {"action_std": 0.12, "gain_std": 0.15}, {"action_std": 0.08, "gain_std": 0.03}
+    policy, config = slow_policy(), TrimConfig(anneal_until=0.5)
+    assert TrimGRPO(policy, LineEnv, config).config == replace(config, exploration_start=start, exploration_end=end)
+    assert vars(policy.exploration) == start
+    assert config.for_policy(policy).exploration_at(0.25) == pytest.approx({"action_std": 0.10, "gain_std": 0.09})
+    assert config.for_policy(policy).exploration_at(0.75) == end
+    one_end = replace(config, exploration_start={"action_std": 0.5, "gain_std": 0.0}).for_policy(policy)
+    assert (one_end.exploration_start, one_end.exploration_end) == ({"action_std": 0.5, "gain_std": 0.0}, end)
+    with pytest.raises(InvalidConfig, match=r"must name the same values, got \['noise'\] and \['action_std', 'gain_std'\]"):
+        TrimGRPO(policy, LineEnv, replace(config, exploration_start={"noise": 0.5}))
+    # A folder of before the exploration could be left open holds these numbers, and is the same run.
+    explicit = replace(CONFIG, exploration_start=start, exploration_end=end)
+    before = TrimGRPO(policy, LineEnv, explicit, tmp_path).learn(BUDGET, lambda trainer: False)
+    assert TrimGRPO(policy, LineEnv, CONFIG, tmp_path).state == before.state
+    assert [row["stage"] for row in before.state.rows] == ["baseline"]
+
+
 def test_a_folder_with_another_configuration_is_refused(finished: TrimGRPO) -> None:
     with pytest.raises(InvalidConfig, match="beta=1.0, now it is 0.5"):
         TrimGRPO(slow_policy(), LineEnv, replace(CONFIG, beta=0.5), finished.run_dir)

@@ -28,8 +28,6 @@ CONFIG = TrimConfig(
     groups_per_task=1,
     group_size=2,
     windows=(4, 8),
-    exploration_start={"noise": 0.5},
-    exploration_end={"noise": 0.2},
     warm_start=WARM_START,
     max_chunks_per_pass=8,
     validation_states=1,
@@ -109,8 +107,6 @@ def test_from_the_experts_images_to_a_trimmed_pi0_on_the_command_line(tmp_path: 
     swept = run("sweep", "--policy", base, "--horizons", "4", "8", "--playback-rates", "1", "--episodes", "1", "--workers", "0")
     assert len(swept["arms"]) == 2
     trimming = [
-        "exploration_start={noise: 0.5}",
-        "exploration_end={noise: 0.2}",
         "groups_per_task=1",
         "group_size=2",
         "validation_states=1",

@@ -8,7 +8,8 @@ from typing import Any, Literal
 from policytrim_gym.chunk import check_horizon
 from policytrim_gym.config import check_fields
 from policytrim_gym.errors import InvalidConfig
-from policytrim_gym.training.clone import CloneConfig
+from policytrim_gym.training.base_policies import MODELS
+from policytrim_gym.training.clone_config import CloneConfig
 from policytrim_gym.training.state_counts import check_num_states
 from policytrim_gym.training.trim_config import TrimConfig
 from policytrim_gym.training.warm_start import WarmStartConfig
@@ -29,7 +30,8 @@ class ExperimentConfig:
         env_kwargs: of that environment; Meta-World without `tasks` gets six of them.
         tasks: short for `env_kwargs: {tasks: [...]}`; it is moved there, and replaces what is there.
         clone: the base policy.
-        trim: the two-stage training; its success floor is set from the sweep.
+        trim: the two-stage training; its success floor is set from the sweep, and the exploration that it leaves open is that of the
+            base's model.
         total_timesteps: physical training steps of the trim.
         horizons, playback_rates: the untrained settings, each with each.
         delays: inference delays that the trimmed policy is tested at [steps]; its horizon is cut to make room.
@@ -65,6 +67,7 @@ class ExperimentConfig:
     def __post_init__(self) -> None:
         check_fields(self)
         self._fold_tasks()
+        object.__setattr__(self, "trim", self.trim.for_policy(MODELS[self.clone.model].policy))
         self._check_transfer()
         for name in ("total_timesteps", "num_workers"):
             if getattr(self, name) < 1:

@@ -66,6 +66,8 @@ class Pi0Policy(TrainableChunkPolicy):
     """
 
     model_type = "pi0"
+    exploration_start = {"noise": 0.5}
+    exploration_end = {"noise": 0.2}
 
     def __init__(
         self,

@@ -158,6 +158,8 @@ class StatePolicy(TrainableChunkPolicy):
     """
 
     model_type = "policytrim_state"
+    exploration_start = {"action_std": 0.12, "gain_std": 0.15}
+    exploration_end = {"action_std": 0.08, "gain_std": 0.03}
 
     def __init__(self, config: StatePolicyConfig, tokenizer: WordTokenizer, seed: int = 0) -> None:
         self.config = config

@@ -38,6 +38,7 @@ class ActionFacts(NamedTuple):
 class BaseModel(NamedTuple):
     """A model that can be cloned."""
 
+    policy: type[TrainableChunkPolicy]
     build: Callable[[tuple[Demonstration, ...], CloneConfig, ActionFacts], TrainableChunkPolicy]
     sees_images: bool = False
     needs: str | None = None  # a package of the extra "vla"
@@ -114,5 +115,8 @@ def _statistics(values: np.ndarray, least_std: ArrayLike) -> NormStatistics:
     return NormStatistics(tuple(values.mean(axis=0, dtype=np.float64).tolist()), tuple(std.tolist()))
 
 
-MODELS = {"state": BaseModel(_state_policy), "pi0": BaseModel(_pi0_policy, sees_images=True, needs="transformers")}
+MODELS = {
+    "state": BaseModel(StatePolicy, _state_policy),
+    "pi0": BaseModel(Pi0Policy, _pi0_policy, sees_images=True, needs="transformers"),
+}
 """By the name that `CloneConfig.model` has for them."""

@@ -49,7 +49,7 @@ class TrimGRPO:
     Args:
         policy: a TrainableChunkPolicy, trained in place; after `learn` it holds the best weights and names the chosen horizon.
         env: a Gymnasium id, a spec, a function that makes an environment, or an EnvFactory; each worker makes its own.
-        config: a TrimConfig.
+        config: a TrimConfig; what it leaves to the policy is settled by it, see `TrimConfig.for_policy`.
         run_dir: where TensorBoard events and the state to resume from are written; None writes nothing. A folder with a state goes on
             from it.
         policy_uri: where the policy was loaded from, which a checkpoint names; a folder with the run of another one is refused.
@@ -73,7 +73,7 @@ class TrimGRPO:
         if not isinstance(policy, TrainableChunkPolicy):
             raise InvalidSpec(f"TrimGRPO needs a TrainableChunkPolicy, got {type(policy).__name__}; train the horizon of a frozen policy")
         self.policy: TrainableChunkPolicy = policy
-        self.config = TrimConfig() if config is None else config
+        self.config = (config or TrimConfig()).for_policy(policy)
         self.run_dir = None if run_dir is None else Path(run_dir)
         self.state = TrainState(stock_horizon=policy.spec.horizon)
         self._evaluator = Evaluator(env, self.config.num_workers)
@@ -306,9 +306,9 @@ class TrimGRPO:
 
     def _explore(self, progress: float) -> None:
         """Sets the exploration between its start and its end."""
-        start, end = self.config.exploration_start, self.config.exploration_end
-        annealed = 1.0 if self.config.anneal_until == 0 else min(1.0, progress / self.config.anneal_until)
-        self.policy.set_exploration(**{name: (1 - annealed) * start[name] + annealed * end[name] for name in start})
+        exploration = self.config.exploration_at(progress)
+        if exploration:
+            self.policy.set_exploration(**exploration)
 
     def _collect(self) -> list[Rollout]:
         windows = self.windows if self.state.phase == "stage1" else (self.state.execute_horizon,)

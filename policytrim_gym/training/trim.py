@@ -58,7 +58,7 @@ def trim(
     folder = Path(out)
     check_run_folder(folder, policy_uri, "trim", STATE_FILE, TrimConfig)
     trainer = TrimGRPO(load_policy(policy_uri), env, config, run_dir=folder, policy_uri=policy_uri)
-    write_atomic(folder / "config.yaml", dump_yaml(config))
+    write_atomic(folder / "config.yaml", dump_yaml(trainer.config))
     writer = _RunFolder(folder, None if facts is None else facts.demonstrations)
     callbacks = [callback] if callable(callback) else list(callback)
     trainer.learn(total_timesteps, [writer, *callbacks], progress_bar)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from policytrim_gym.config import check_fields
 from policytrim_gym.errors import InvalidConfig
+from policytrim_gym.policy import TrainableChunkPolicy
 from policytrim_gym.training.warm_start import WarmStartConfig
 
 
@@ -40,7 +41,7 @@ class TrimConfig:
         ratio: "action" clips each executed action's own ratio, "chunk" the ratio of the executed prefix.
         max_grad_norm: of the gradient's clip.
         exploration_start, exploration_end: spread of sampling at the start and at `anneal_until` of each stage, names as the policy's
-            `set_exploration` takes them.
+            `set_exploration` takes them; None: the policy's own.
         anneal_until: fraction of a stage after which the exploration stays at its end.
         validation_states: initial states of each task for every choice (horizon, best checkpoint).
         num_validations: validations in each stage.
@@ -78,8 +79,8 @@ class TrimConfig:
     clip_high: float = 0.2
     ratio: Literal["action", "chunk"] = "action"
     max_grad_norm: float = 1.0
-    exploration_start: dict[str, float] = field(default_factory=lambda: {"action_std": 0.12, "gain_std": 0.15})
-    exploration_end: dict[str, float] = field(default_factory=lambda: {"action_std": 0.08, "gain_std": 0.03})
+    exploration_start: dict[str, float] | None = None
+    exploration_end: dict[str, float] | None = None
     anneal_until: float = 0.7
     validation_states: int = 25
     num_validations: int = 8
@@ -112,13 +113,30 @@ class TrimConfig:
             self._require(name, getattr(self, name) >= 0, "at least 0")
         for name in ("stage1_fraction", "anneal_until", "average_decay"):
             self._require(name, 0 <= getattr(self, name) <= 1, "in 0..1")
-        if set(self.exploration_start) != set(self.exploration_end):
-            raise InvalidConfig(
-                f"exploration_start and exploration_end must name the same values, got {sorted(self.exploration_start)} "
-                f"and {sorted(self.exploration_end)}"
-            )
+        start, end = self.exploration_start, self.exploration_end
+        if start is not None and end is not None and set(start) != set(end):
+            raise InvalidConfig(f"exploration_start and exploration_end must name the same values, got {sorted(start)} and {sorted(end)}")
         self._require("group_size", self.group_size >= 2, "at least 2: a rollout is compared with its group")
         self._require("step_limit_factor", self.step_limit_factor > 1.3, "above 1.3, or slow successes look like failures")
+
+    def for_policy(self, policy: TrainableChunkPolicy | type[TrainableChunkPolicy]) -> TrimConfig:
+        """Returns the configuration with the exploration settled.
+
+        Raises:
+            InvalidConfig: one end of the exploration is given, with other names than the policy's own has for the other.
+        """
+        start, end = self.exploration_start, self.exploration_end
+        return replace(
+            self,
+            exploration_start=dict(policy.exploration_start) if start is None else start,
+            exploration_end=dict(policy.exploration_end) if end is None else end,
+        )
+
+    def exploration_at(self, progress: float) -> dict[str, float]:
+        """Returns the spread of sampling after a fraction of a stage; empty where nothing was settled."""
+        start, end = self.exploration_start or {}, self.exploration_end or {}
+        annealed = 1.0 if self.anneal_until == 0 else min(1.0, progress / self.anneal_until)
+        return {name: (1 - annealed) * start[name] + annealed * end[name] for name in start}
 
     def _require(self, name: str, holds: bool, expectation: str) -> None:
         if not holds:
