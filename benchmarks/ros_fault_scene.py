@@ -212,10 +212,14 @@ class FaultScene:
         return self._folder / f"{name.replace(' ', '_')}.log"
 
     def _end(self) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)  # impatience must leave nothing behind
         for name in (POLICY, SIM, SERVER, MONITOR):
             if name in self._processes:
                 self.end(name)
         self._probe.__exit__(None, None, None)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.default_int_handler)
 
 
 def _commands(recording: Path, real_time_factor: float | None) -> tuple[dict[str, list[str]], dict[str, str]]:

@@ -274,6 +274,9 @@ def main() -> int:
             fault = FAULTS[name]
             try:
                 outcomes, record = measure(fault, arguments, Path(arguments.logs or temporary, name))
+            except KeyboardInterrupt:
+                print("interrupted; all processes have ended", file=sys.stderr)
+                return 130
             except WorkerFailed as error:
                 problems.append(f"{fault.name}: {error}")
                 continue
