@@ -62,6 +62,7 @@ class SimArmNode(Node):
         self._publish_instruction()
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._pacer = Pacer(self._tick_s, settings.real_time_factor, keeps_up=not sim_time)
+        self._zero_is_set = sim_time
         self._zero_s = 0.0 if sim_time else self.get_clock().now().nanoseconds * 1e-9
         self.create_timer(max(self._tick_s / settings.real_time_factor, 0.002), self._advance, clock=self._steady)
         self.get_logger().info(f"{settings.task} in {settings.engine}, {settings.controller} replacement: {self._episode()}")
@@ -82,6 +83,9 @@ class SimArmNode(Node):
         self._end_rollout = self.create_client(SetBool, "monitor/end_rollout")
 
     def _advance(self) -> None:
+        if not self._zero_is_set:
+            # The pacer counts from its first question: what passed since the constructor would make every stamp late for good.
+            self._zero_s, self._zero_is_set = self.get_clock().now().nanoseconds * 1e-9, True
         for _ in range(self._pacer.due(self._steady.now().nanoseconds * 1e-9)):
             self._num_ticks += 1
             self._arm.advance_to(self._num_ticks * self._tick_s)
