@@ -152,10 +152,12 @@ def publish_arm(folder: Path) -> None:
 
 
 def publish_arm_in_pybullet(folder: Path) -> None:
-    """Writes the page of the arm's run the other way round: trained in PyBullet."""
+    """Writes the page of the arm's run the other way round, trained in PyBullet, with its evaluation in MuJoCo."""
     title = "The arm: push and pick-place in PyBullet, slow-uneven demonstrations"
     command = "arm_headline.py --engine pybullet --out runs/headline-arm-pybullet"
-    write_atomic(RESULTS / "headline-arm-pybullet.md", full_table(title, command, load_report(folder / "report.json")))
+    report = load_report(folder / "report.json")
+    page = f"{full_table(title, command, report)}\n\n{transfer_markdown(report)}"
+    write_atomic(RESULTS / "headline-arm-pybullet.md", page)
 
 
 def publish_pi0(folder: Path) -> None:
