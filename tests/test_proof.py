@@ -110,6 +110,42 @@ def test_without_a_proof_there_is_nothing_to_differ_from_and_with_several_the_ne
     assert unproven_settings([PROVEN, delayed], replace(delayed, execute_horizon=25)) == ("execute_horizon is 25, proven up to 16",)
 
 
+def test_an_argument_that_one_side_leaves_out_is_compared_when_its_default_is_known() -> None:
+    silent = replace(PROVEN, env_kwargs={})
+    for proven, present, line in (
+        (silent, replace(PROVEN, env_kwargs={"engine": "pybullet"}), "env's engine is 'pybullet', proven with 'mujoco'"),
+        (replace(PROVEN, env_kwargs={"engine": "pybullet"}), silent, "env's engine is 'mujoco', proven with 'pybullet'"),
+    ):
+        assert unproven_settings([proven], present) == ()
+        assert unproven_settings([proven], present, {"engine": "mujoco", "tasks": "lift"}) == (line,)
+    assert unproven_settings([silent], replace(PROVEN, env_kwargs={"engine": "mujoco"}), {"engine": "mujoco"}) == ()
+
+
+def test_the_defaults_of_an_environment_are_those_of_its_class_and_of_its_registration() -> None:
+    defaults = EnvFactory("policytrim_gym:PolicyTrim/Arm-v0", {"engine": "pybullet"}).defaults()
+    assert (defaults["engine"], defaults["observation"], defaults["task"]) == ("mujoco", "state", "reach")
+    assert EnvFactory(lambda: gym.make("Pendulum-v1")).defaults() == {}
+
+
+@pytest.mark.parametrize(
+    ("num_successes", "num_episodes", "counts"), [(95, 100, True), (88, 100, True), (5, 100, False), (1, 1, False), (10, 10, True)]
+)
+def test_an_evaluation_counts_when_it_says_something_and_nothing_against_the_validation(num_successes, num_episodes, counts) -> None:
+    interval = wilson_interval(num_successes, num_episodes)
+    proof = Proof(
+        replace(PROVEN, execute_horizon=32),
+        num_episodes,
+        0,
+        num_successes / num_episodes,
+        (interval.low, interval.high),
+        9.0,
+        2.0,
+        "2026-11-26",
+    )
+    facts = CheckpointFacts(24, "Some/Env-v0", evidence={"validation": {"validation_success": 0.9}}, proofs=(proof,))
+    assert (proof.setting in facts.proven_settings) == counts
+
+
 # The file.
 
 
@@ -216,7 +252,11 @@ def test_a_checkpoint_that_is_run_as_it_was_proven_says_nothing(folder: Path, ca
         (["--selector", "fixed:8"], []),
         (
             ["--env-kwargs", "control_dt_s=0.1", "tasks=[near,far]"],
-            ["tasks include far, proven on near", "control_dt_s is 0.1 s, proven with 0.05 s"],
+            [
+                "tasks include far, proven on near",
+                "env's control_dt_s is 0.1, proven with 0.05",
+                "control_dt_s is 0.1 s, proven with 0.05 s",
+            ],
         ),
         (["--env", "test_proof:" + ENV], []),
     ],
@@ -257,7 +297,7 @@ def test_a_written_proof_is_the_result_and_changes_nothing_else(folder: Path, ca
     assert load_policy(str(folder)).spec.horizon == again.execute_horizon
 
 
-def test_a_proof_of_another_setting_is_written_only_when_it_is_asked_for_and_counts_then(folder: Path, capsys) -> None:
+def test_a_proof_of_another_setting_is_written_only_when_it_is_asked_for_and_two_episodes_prove_nothing(folder: Path, capsys) -> None:
     for arguments in (["--horizon", "2"], ["--delay", "2"], ["--playback-rate", "2"], ["--split", "validation"], ["--selector", "fixed:4"]):
         content = (folder / "policytrim.json").read_bytes()
         assert evaluate(folder, "--write-proof", *arguments) == 1
@@ -270,7 +310,7 @@ def test_a_proof_of_another_setting_is_written_only_when_it_is_asked_for_and_cou
     assert [proof.setting.inference_delay_steps for proof in facts.proofs] == [2]
     capsys.readouterr()
     assert evaluate(folder, "--delay", "2") == 0
-    assert warnings_of(capsys) == []
+    assert len(warnings_of(capsys)) == 1
 
 
 def test_a_proof_needs_a_checkpoint_that_knows_itself(folder: Path, capsys) -> None:

@@ -58,7 +58,7 @@ def run(options: argparse.Namespace) -> None:
         setting = setting_in(evaluator, policy.spec.chunk_size, options.delay)
         if selector is None:  # a selector has evidence of its own
             setting = replace(setting, execute_horizon=horizon, playback_rate=options.playback_rate)
-        warn_unproven(options.policy, setting)
+        warn_unproven(options.policy, setting, factory.defaults())
         proof = None if options.write_proof is None else ProofWriter(options, setting)
         with EpisodeBar(count) as bar:
             arm = evaluate_policy(

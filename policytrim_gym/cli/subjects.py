@@ -133,5 +133,6 @@ def print_latency(policy: ChunkPolicy) -> None:
     control_dt_s = policy.spec.control_dt_s
     if control_dt_s is not None:
         steps = math.ceil(statistics.p99_s / control_dt_s)
-        line += f"; an arm that does not wait runs up to {steps} of its {control_dt_s:g} s steps meanwhile: --delay {steps}"
+        bridged = f"--delay {steps}" if 2 * steps <= policy.spec.chunk_size else f"more than half a chunk of {policy.spec.chunk_size}"
+        line += f"; an arm that does not wait runs up to {steps} of its {control_dt_s:g} s steps meanwhile: {bridged}"
     print(line)

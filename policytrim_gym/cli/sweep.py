@@ -56,7 +56,7 @@ def run(options: argparse.Namespace) -> None:
     with Evaluator(factory, options.workers) as evaluator:
         count = subjects.num_episodes(options, evaluator)
         subjects.announce(options, evaluator, count)
-        warn_unproven(options.policy, setting_in(evaluator, policy.spec.chunk_size, inference_delay_steps=0))
+        warn_unproven(options.policy, setting_in(evaluator, policy.spec.chunk_size, inference_delay_steps=0), factory.defaults())
         with EpisodeBar(num_arms * count) as bar:
             sweep = sweep_horizons(
                 policy,

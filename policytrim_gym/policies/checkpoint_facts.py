@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from policytrim_gym.chunk import check_horizon
@@ -80,9 +82,14 @@ class CheckpointFacts:
 
     @property
     def proven_settings(self) -> tuple[RunSetting, ...]:
-        """The settings for which there is evidence, on validation or on test states."""
-        own = (self.setting,) if (self.evidence or {}).get("validation") else ()
-        return (*own, *(proof.setting for proof in self.proofs))
+        """The settings for which there is evidence, on validation or on test states.
+
+        An evaluation on test states counts unless its success is below that of the validation, or it had too few episodes to say.
+        """
+        validation = (self.evidence or {}).get("validation") or {}
+        wanted = validation.get("validation_success") or 0.0
+        own = (self.setting,) if validation else ()
+        return (*own, *(proof.setting for proof in self.proofs if proof.shows(wanted)))
 
     def with_proof(self, proof: Proof) -> CheckpointFacts:
         """Returns the facts with a proof in place of an older one at its setting, and without those of other weights."""
@@ -128,16 +135,17 @@ def load_facts(folder: str | os.PathLike[str], chunk_size: int | None = None) ->
         raise CorruptCheckpoint(f"{path} is not readable: {error}") from error
 
 
-def warn_unproven(folder: str | os.PathLike[str], present: RunSetting) -> None:
+def warn_unproven(folder: str | os.PathLike[str], present: RunSetting, env_defaults: Mapping[str, Any] = MappingProxyType({})) -> None:
     """Warns, by one UnprovenSetting a difference, when a checkpoint with proof is run otherwise than it was proven.
 
     Args:
         folder: of the checkpoint, or a policy's URI: what is no folder with a policytrim.json says nothing.
         present: how it is run.
+        env_defaults: what the environment takes for arguments that are not given.
 
     Raises:
         CorruptCheckpoint: policytrim.json is not readable.
     """
     facts = load_facts(folder)
-    for line in () if facts is None else unproven_settings(facts.proven_settings, present):
+    for line in () if facts is None else unproven_settings(facts.proven_settings, present, env_defaults):
         warnings.warn(f"{folder}: {line}", UnprovenSetting, stacklevel=2)

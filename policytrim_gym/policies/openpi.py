@@ -184,4 +184,6 @@ def _server_time_s(answer: dict[str, Any]) -> float | None:
     """Returns how long the server says that it inferred, or None."""
     timing = answer.get("server_timing")
     milliseconds = timing.get("infer_ms") if isinstance(timing, dict) else None
-    return float(milliseconds) / 1000 if isinstance(milliseconds, (int, float)) else None
+    if not isinstance(milliseconds, (int, float)) or not 0 <= milliseconds < float("inf"):  # NaN is in no range
+        return None
+    return float(milliseconds) / 1000

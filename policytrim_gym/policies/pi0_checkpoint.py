@@ -77,8 +77,11 @@ def load_pi0(folder: str, device: str | None = None) -> Pi0Policy:
     chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
     try:
         policy = Pi0Policy(model, tokenizer, state_statistics, action_statistics, interface, chosen)
+        action_steps = getattr(config, ACTION_STEPS, None)
         if interface.execute_horizon is not None:
-            check_action_steps(getattr(config, ACTION_STEPS, None), policy.spec.horizon)
+            check_action_steps(action_steps, policy.spec.horizon)
+        elif action_steps is not None:  # as LeRobot's users leave it
+            policy.set_execute_horizon(action_steps)
     except (InvalidSpec, InvalidConfig, InvalidHorizon) as error:
         raise CorruptCheckpoint(f"{path}: its files do not fit together: {error}") from error
     return policy

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from types import MappingProxyType
 from typing import Any
 
 from policytrim_gym.config import check_fields
@@ -15,6 +16,9 @@ from policytrim_gym.identity import plain_kwargs
 
 NOT_COMPARED = ("task", "tasks", "max_episode_steps", "render_mode")
 """Arguments of an environment that leave its physics alone; the tasks are compared by their names."""
+
+WIDEST_INTERVAL = 0.3
+"""Of a success rate that proves anything: 10 successes of 10 are within it, 3 of 3 are not."""
 
 
 class UnprovenSetting(UserWarning):
@@ -92,16 +96,24 @@ class Proof:
         check_fields(self)
         check_date("proven_on", self.proven_on)
 
+    def shows(self, success_rate: float) -> bool:
+        """Returns whether the episodes are many enough to say something, and do not say that the success is below `success_rate`."""
+        low, high = self.success_rate_ci95
+        return high - low <= WIDEST_INTERVAL and high >= success_rate
 
-def unproven_settings(proven: Sequence[RunSetting], present: RunSetting) -> tuple[str, ...]:
+
+def unproven_settings(
+    proven: Sequence[RunSetting], present: RunSetting, env_defaults: Mapping[str, Any] = MappingProxyType({})
+) -> tuple[str, ...]:
     """Returns one line for each way in which a policy is run otherwise than it was proven; nothing where it is run as proven.
 
     Fewer tasks and a smaller horizon than proven are no difference; neither is an argument of the environment that only one of the two
-    settings gives, since it may be the default.
+    settings gives, unless its default is known.
 
     Args:
         proven: settings with a proof; the one nearest to `present` is compared. None at all, and nothing is said.
         present: how it is run now.
+        env_defaults: what the present environment takes for arguments that are not given.
 
     >>> proven = RunSetting("A-v0", tasks=("reach", "push"), control_dt_s=0.05, execute_horizon=24, inference_delay_steps=0)
     >>> unproven_settings([proven], RunSetting("A-v0", tasks=("push",), control_dt_s=0.05, execute_horizon=16))
@@ -109,7 +121,7 @@ def unproven_settings(proven: Sequence[RunSetting], present: RunSetting) -> tupl
     >>> unproven_settings([proven], RunSetting(execute_horizon=32, inference_delay_steps=3))
     ('inference_delay_steps is 3, proven with 0', 'execute_horizon is 32, proven up to 24')
     """
-    return min((tuple(_differences(setting, present)) for setting in proven), key=len, default=())
+    return min((tuple(_differences(setting, present, env_defaults)) for setting in proven), key=len, default=())
 
 
 def utc_date() -> str:
@@ -125,8 +137,8 @@ def check_date(name: str, value: str) -> None:
         raise InvalidConfig(f"{name} must be an ISO date such as 2026-11-26, got {value!r}") from error
 
 
-def _differences(proven: RunSetting, present: RunSetting) -> list[str]:
-    lines = _env_differences(proven, present)
+def _differences(proven: RunSetting, present: RunSetting, env_defaults: Mapping[str, Any]) -> list[str]:
+    lines = _env_differences(proven, present, env_defaults)
     before, now = proven.control_dt_s, present.control_dt_s
     if before is not None and now is not None and not math.isclose(before, now, rel_tol=1e-6):
         lines.append(f"control_dt_s is {now:g} s, proven with {before:g} s")
@@ -139,7 +151,7 @@ def _differences(proven: RunSetting, present: RunSetting) -> list[str]:
     return lines
 
 
-def _env_differences(proven: RunSetting, present: RunSetting) -> list[str]:
+def _env_differences(proven: RunSetting, present: RunSetting, env_defaults: Mapping[str, Any]) -> list[str]:
     """Tasks and arguments belong to their environment: in another one, that is the one line to say."""
     ids = [setting.env and setting.env.rpartition(":")[2] for setting in (proven, present)]  # without the module to import first
     if None not in ids and ids[0] != ids[1]:
@@ -148,7 +160,9 @@ def _env_differences(proven: RunSetting, present: RunSetting) -> list[str]:
     known, wanted = proven.task_names, present.task_names
     if known is not None and wanted is not None and (new := [task for task in wanted if task not in known]):
         lines.append(f"tasks include {', '.join(new)}, proven on {', '.join(known)}")
-    for key in sorted((proven.env_kwargs.keys() & present.env_kwargs.keys()) - set(NOT_COMPARED)):
-        if proven.env_kwargs[key] != present.env_kwargs[key]:
-            lines.append(f"env's {key} is {present.env_kwargs[key]!r}, proven with {proven.env_kwargs[key]!r}")
+    before, now = ({**env_defaults, **setting.env_kwargs} for setting in (proven, present))
+    given = proven.env_kwargs.keys() | present.env_kwargs.keys()
+    for key in sorted((given & before.keys() & now.keys()) - set(NOT_COMPARED)):
+        if before[key] != now[key]:
+            lines.append(f"env's {key} is {now[key]!r}, proven with {before[key]!r}")
     return lines

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import cloudpickle
 import gymnasium as gym
-from gymnasium.envs.registration import EnvSpec
+from gymnasium.envs.registration import EnvSpec, load_env_creator
 
 from policytrim_gym.errors import InvalidSpec, PolicyTrimError
 
@@ -49,6 +51,20 @@ class EnvFactory:
     def id(self) -> str:
         """What `gymnasium.make` takes to make it again, with the module to import first where one was given."""
         return self.env if isinstance(self.env, str) else self.name
+
+    def defaults(self) -> dict[str, Any]:
+        """Returns what an environment with an id takes for the arguments that `kwargs` leaves out, as far as its class says."""
+        spec: object = self.env
+        if isinstance(self.env, str):
+            module = self.env.rpartition(":")[0]
+            if module:
+                importlib.import_module(module)
+            spec = gym.spec(self.name)
+        if not isinstance(spec, EnvSpec) or spec.entry_point is None:
+            return {}
+        creator = load_env_creator(spec.entry_point) if isinstance(spec.entry_point, str) else spec.entry_point
+        parameters = inspect.signature(creator).parameters.values()
+        return {**{each.name: each.default for each in parameters if each.default is not each.empty}, **spec.kwargs}
 
     def __call__(self) -> gym.Env[Any, Any]:
         if isinstance(self.env, str):
