@@ -194,6 +194,16 @@ def test_best_untrained_pair_takes_the_largest_saving_that_keeps_success() -> No
         best_untrained_pair([fast], stock, tolerance=-0.1)
 
 
+def test_a_stock_that_never_succeeds_is_not_the_strongest_setting() -> None:
+    stock = synthetic_arm("stock", horizon=8, success_rate=0.0)
+    some = synthetic_arm("h=16", horizon=16, success_rate=0.5)
+    best = synthetic_arm("h=32 x3", horizon=32, pace=0.4, success_rate=1.0, playback_rate=3.0)
+    slower = synthetic_arm("h=32", horizon=32, success_rate=1.0)
+    assert best_untrained_pair([stock, some, slower, best], stock).name == "h=32 x3"
+    hopeless = synthetic_arm("h=4", horizon=4, success_rate=0.0)
+    assert best_untrained_pair([hopeless, stock], stock).name == "stock"
+
+
 @pytest.mark.parametrize(
     ("options", "error", "text"),
     [

@@ -83,7 +83,8 @@ def best_untrained_pair(arms: Sequence[EfficiencyReport], stock: EfficiencyRepor
 
     Among the arms whose success is not below stock's by more than the tolerance, the one with the largest geometric mean of its calls
     ratio and steps ratio to stock. Calls and steps both cost, on machines of which we do not know which dominates; the geometric mean
-    needs no unit and asks the same relative gain of both. Stock itself is always eligible, so that there is always an answer.
+    needs no unit and asks the same relative gain of both. Stock itself is always eligible, so that there is always an answer. Where stock
+    never succeeds there is nothing to save: the arm that succeeds most is picked, of equals the one with the fewest steps of all episodes.
 
     The default tolerance, one standard error of the paired difference, sqrt(discordant - (b - c)^2 / n) / n, keeps a fast setting from
     being thrown out by a single unlucky episode: an opponent chosen too strictly would be an opponent chosen too weak.
@@ -109,6 +110,9 @@ def best_untrained_pair(arms: Sequence[EfficiencyReport], stock: EfficiencyRepor
         raise InvalidSpec(f"tolerance must be at least 0 (0.01 is one point), got {tolerance}")
     others = [arm for arm in arms if arm.name != stock.name]
     candidates = [_judge(arm, stock, tolerance) for arm in (stock, *others)]
+    if stock.success_rate == 0.0:
+        chosen = max((stock, *others), key=lambda arm: (arm.success_rate, -arm.steps_restricted_mean, arm is stock))
+        return UntrainedSelection(chosen.name, chosen.execute_horizon, chosen.playback_rate, tuple(candidates))
     _, chosen = max(
         ((candidate, arm) for candidate, arm in zip(candidates, (stock, *others)) if candidate.eligible),
         key=lambda pair: (pair[0].saving, pair[0].success_difference),
