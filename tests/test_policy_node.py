@@ -142,7 +142,7 @@ def test_an_episode_succeeds_and_every_chunk_is_told_of(robot):
     assert {record.stamp_s for record in published[:-1]} <= stamps
     for record in published:
         assert (record.execute_horizon, record.chunk_size) == (8, 16)
-        assert record.stamp_s > record.observation_stamp_s and record.inference_s > 0.0
+        assert record.stamp_s >= record.observation_stamp_s and record.inference_s > 0.0  # a simulated clock stands still between ticks
     (status,) = robot.ros.until(lambda: robot.diagnostics and robot.diagnostics[-1], "diagnostics").status
     values = {pair.key: pair.value for pair in status.values}
     assert status.name == "/policy_node" and int(values["lead_steps"]) >= 1 and values["state"]
