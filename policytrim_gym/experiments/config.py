@@ -168,7 +168,7 @@ def arm_trim_config() -> TrimConfig:
 
 
 def arm_demo_config(seed: int = 0) -> ExperimentConfig:
-    """Returns the demo on the arm: pushing in MuJoCo, then in PyBullet; ten minutes on two cores.
+    """Returns the demo on the arm: pushing in MuJoCo, then in PyBullet; 14 minutes on two busy cores.
 
     So little training does not make whole chunks of fast motion reliable: the same recipe with h=32 and the faster rates of
     `arm_trim_config` lost 8 points of success (100 test states), this one 4 and 6, at 3.7x fewer calls.
