@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from policytrim_gym.chunk import ActionChunk
 from policytrim_gym.envs.arm.actions import ActionMode, JointTargets, ToolDeltas
 from policytrim_gym.errors import InvalidConfig, InvalidSpec
-from policytrim_gym.policies.loading import load_policy
 from policytrim_gym.policy import ChunkPolicy
 from policytrim_gym.replan import ReplanContext
 from policytrim_gym.robot.robot_model import RobotModel
@@ -139,23 +138,6 @@ class ArmPolicy:
             command = mode.joint_targets(mode.checked(action), command)
             targets.append(np.append(command, action[-1]))
         return np.array(targets)
-
-
-def load_robot_policy(uri: str, observation_map: str = "", inference_timeout_s: float | None = None) -> ChunkPolicy:
-    """Loads a policy as `load_policy`, behind an observation map where one is named.
-
-    Args:
-        uri: checkpoint folder, ws://host:port or python:module:factory.
-        observation_map: path or name of one; empty: none.
-        inference_timeout_s: of one answer of a server [s].
-    """
-    if not observation_map:
-        return load_policy(uri, inference_timeout_s=inference_timeout_s)
-    from policytrim_gym.policies.mapped_policy import MappedPolicy
-    from policytrim_gym.policies.observation_map import ObservationMap
-
-    mapping = ObservationMap.load(observation_map)
-    return MappedPolicy(load_policy(uri, mapping.model_spec, inference_timeout_s), mapping)
 
 
 def load_rule(text: str, policy_uri: str) -> HorizonSelector | None:

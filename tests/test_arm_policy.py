@@ -159,11 +159,12 @@ def test_a_server_needs_neither_torch_nor_a_simulator_nor_kinematics_on_the_robo
 import sys
 import numpy as np
 from policytrim_gym.robot.robot_model import load_robot
-from policytrim_ros.arm_policy import ArmPolicy, load_robot_policy
+from policytrim_gym.policies.mapped_policy import load_mapped_policy
+from policytrim_ros.arm_policy import ArmPolicy
 from policytrim_ros.control.observation_joiner import JoinedObservation
 from policytrim_ros.control.policy_loop import Question
 robot = load_robot("policytrim_arm")
-policy = ArmPolicy(load_robot_policy("ws://127.0.0.1:{port}", inference_timeout_s=5.0), robot)
+policy = ArmPolicy(load_mapped_policy("ws://127.0.0.1:{port}", inference_timeout_s=5.0), robot)
 at = np.append(robot.home, 0.04)
 answer = policy.answer(Question(JoinedObservation(1.0, at, {{}}, ""), np.append(robot.home, 1.0), None, 0))
 assert answer.actions.shape == (16, 7)

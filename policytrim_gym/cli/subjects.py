@@ -57,9 +57,12 @@ def load_subject(options: argparse.Namespace) -> tuple[ChunkPolicy, EnvFactory]:
         InvalidConfig: none of them names one; a policy that is evaluated in an environment it was not made for would only look bad.
     """
     from policytrim_gym.policies.checkpoint_facts import load_facts
+    from policytrim_gym.policies.mapped_policy import load_mapped_policy
     from policytrim_gym.rollouts.env_factory import EnvFactory
 
-    policy = load_mapped(options)
+    # trim and train-horizon change or watch the model itself, and have neither option
+    observation_map, timeout_s = getattr(options, "observation_map", None), getattr(options, "inference_timeout", None)
+    policy = load_mapped_policy(options.policy, observation_map or "", timeout_s)
     facts = load_facts(options.policy, policy.spec.chunk_size) if Path(options.policy).is_dir() else None
     knowing = facts if facts is not None and facts.env is not None else getattr(policy, "observation_map", None)
     if knowing is not None and knowing.env is not None:
@@ -70,21 +73,6 @@ def load_subject(options: argparse.Namespace) -> tuple[ChunkPolicy, EnvFactory]:
             "give --env or --env-kwargs, such as --env-kwargs 'tasks=[reach-v3]'"
         )
     return policy, EnvFactory(*shared.env_of(options))
-
-
-def load_mapped(options: argparse.Namespace) -> ChunkPolicy:
-    """Returns the policy of `--policy`, behind the map of `--observation-map` where the command has that option and it is given."""
-    from policytrim_gym.policies.loading import load_policy
-
-    # trim and train-horizon change or watch the model itself, without a map
-    path, timeout_s = getattr(options, "observation_map", None), getattr(options, "inference_timeout", None)
-    if path is None:
-        return load_policy(options.policy, inference_timeout_s=timeout_s)
-    from policytrim_gym.policies.mapped_policy import MappedPolicy
-    from policytrim_gym.policies.observation_map import ObservationMap
-
-    observation_map = ObservationMap.load(path)
-    return MappedPolicy(load_policy(options.policy, observation_map.model_spec, timeout_s), observation_map)
 
 
 def num_episodes(options: argparse.Namespace, evaluator: Evaluator) -> int:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from policytrim_gym.chunk import ActionChunk
 from policytrim_gym.errors import InvalidSpec
 from policytrim_gym.latency import LatencyStatistics
+from policytrim_gym.policies.loading import load_policy
 from policytrim_gym.policies.observation_map import ObservationMap
 from policytrim_gym.policy import ChunkPolicy, Observation
 from policytrim_gym.spec import PolicySpec
@@ -69,3 +70,22 @@ class MappedPolicy(ChunkPolicy):
         """Returns one chunk for each observation, by one batched call of the model."""
         chunks = self.policy.predict_action_chunks([self.observation_map.observation(observation) for observation in observations])
         return [ActionChunk(self.observation_map.actions(chunk.actions, observation)) for chunk, observation in zip(chunks, observations)]
+
+
+def load_mapped_policy(uri: str, observation_map: str = "", inference_timeout_s: float | None = None) -> ChunkPolicy:
+    """Loads a policy as `load_policy`, behind an observation map where one is named.
+
+    Args:
+        uri: checkpoint folder, ws://host:port or python:module:factory.
+        observation_map: name or path of one; empty: none.
+        inference_timeout_s: of one answer of a server [s]; None: what `load_policy` allows.
+
+    Raises:
+        InvalidSpec: see `MappedPolicy`.
+        MissingFile, InvalidConfig: no such map, or a wrong one.
+        PolicyTrimError: what `load_policy` raises.
+    """
+    if not observation_map:
+        return load_policy(uri, inference_timeout_s=inference_timeout_s)
+    mapping = ObservationMap.load(observation_map)
+    return MappedPolicy(load_policy(uri, mapping.model_spec, inference_timeout_s), mapping)

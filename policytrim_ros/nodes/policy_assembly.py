@@ -7,10 +7,11 @@ from typing import NamedTuple
 
 from policytrim_gym.errors import InvalidConfig
 from policytrim_gym.policies.checkpoint_facts import load_facts
+from policytrim_gym.policies.mapped_policy import load_mapped_policy
 from policytrim_gym.policies.proof import RunSetting, unproven_settings
 from policytrim_gym.robot.robot_model import load_robot
 from policytrim_gym.spec import PolicySpec
-from policytrim_ros.arm_policy import ArmPolicy, load_robot_policy, load_rule
+from policytrim_ros.arm_policy import ArmPolicy, load_rule
 from policytrim_ros.control.chunk_executor import JOINT_STATES, POLICY, ChunkExecutor
 from policytrim_ros.control.chunk_gate import ChunkGate, GateConfig
 from policytrim_ros.control.executor_config import ExecutorConfig
@@ -37,7 +38,7 @@ def assemble(settings: PolicySettings) -> Assembly:
     """
     if not settings.policy:
         raise InvalidConfig('policy must be a checkpoint folder, ws://host:port or python:module:factory, got ""')
-    model = load_robot_policy(settings.policy, settings.observation_map, settings.policy_timeout_s)
+    model = load_mapped_policy(settings.policy, settings.observation_map, settings.policy_timeout_s)
     policy = ArmPolicy(
         model,
         load_robot(settings.robot),
