@@ -80,6 +80,7 @@ class LaunchPlan(NamedTuple):
 _POLICY = Argument("policy", str, "a checkpoint folder, ws://host:port or python:module:factory", None)
 _ROBOT = Argument("robot", str, "name of a file in config/robots, or the path of a YAML file")
 _HORIZON = Argument("execute_horizon", int, "actions of a chunk to run before the next takes over; 0: the checkpoint's")
+_CLIP = Argument("clip", str, "what of a chunk is cut to its range before the gate: none, gripper or all, as Gymnasium does")
 _AUTOSTART = Argument(
     "autostart", bool, "configures and activates policy_node; false: a lifecycle manager does. policy/start moves the arm", "true"
 )
@@ -101,6 +102,7 @@ ARGUMENTS: dict[str, tuple[Argument, ...]] = {
         Argument("controller", str, "how a new trajectory replaces the present one: hard (at once) or stamp (at its time stamp)"),
         _ROBOT,
         _HORIZON,
+        _CLIP,
         Argument("split", str, "of the initial states: train, validation or test"),
         Argument("first_state", int, "initial state of the first episode"),
         _GRIPPER,
@@ -120,6 +122,7 @@ ARGUMENTS: dict[str, tuple[Argument, ...]] = {
         Argument("controller", str, "how the controller replaces a trajectory: hard (at once) or stamp (allow_trajectory_replacement)"),
         _ROBOT,
         _HORIZON,
+        _CLIP,
         _RECORD,
         _SIM_TIME,
         _AUTOSTART,
@@ -158,7 +161,7 @@ def launch_plan(name: str, given: Mapping[str, str], environ: Mapping[str, str] 
 def _sim(values: Mapping[str, Value]) -> tuple[NodeStart, ...]:
     shared = ("robot", "controller", "gripper_controller", "use_sim_time")
     own = ("task", "engine", "split", "first_state", "real_time_factor")
-    policy = _parameters(values, "policy", "execute_horizon", *shared, "autostart")
+    policy = _parameters(values, "policy", "execute_horizon", "clip", *shared, "autostart")
     if "task" in values:
         policy["has_object"] = values["task"] != "reach"
     return (
@@ -169,7 +172,7 @@ def _sim(values: Mapping[str, Value]) -> tuple[NodeStart, ...]:
 
 
 def _robot(values: Mapping[str, Value]) -> tuple[NodeStart, ...]:
-    parameters = _parameters(values, "policy", "execute_horizon", "robot", "controller", "use_sim_time", "autostart")
+    parameters = _parameters(values, "policy", "execute_horizon", "clip", "robot", "controller", "use_sim_time", "autostart")
     parameters["gripper_controller"] = "gripper_trajectory" in values
     images = _camera_topics(str(values.get("images", "")))
     return (_start("policy_node", values, parameters, (*_remapped(values), *images)), *_monitor(values))

@@ -24,6 +24,7 @@ GIVEN = {
     "controller": "stamp",
     "robot": "franka_panda",
     "execute_horizon": "7",
+    "clip": "none",
     "split": "validation",
     "first_state": "3",
     "gripper_controller": "false",

@@ -56,7 +56,7 @@ def run(options: argparse.Namespace) -> None:
     facts = {name: arm_facts(folder) for name, folder in policies.items()}
     environment = local_domain()
     os.environ.update(environment)  # of the driver's own node
-    measured = [measure(name, folder, facts[name], environment, options) for name, folder in policies.items()]
+    measured = [measure(name, folder, facts[name], environment, options, options.clip) for name, folder in policies.items()]
     print("\n".join(table_lines(measured)))
     print("\n".join(difference_lines(measured)))
     base, trimmed = measured
@@ -78,11 +78,17 @@ def run(options: argparse.Namespace) -> None:
     print(f"recordings: {options.out / 'recordings'}")
 
 
-def measure(name: str, folder: Path, facts: CheckpointFacts, environment: dict[str, str], options: argparse.Namespace) -> Measured:
-    """Runs a policy's episodes through ROS 2, then the same in Gymnasium with the delay that was measured."""
+def measure(
+    name: str, folder: Path, facts: CheckpointFacts, environment: dict[str, str], options: argparse.Namespace, clip: str = "all"
+) -> Measured:
+    """Runs a policy's episodes through ROS 2, then the same in Gymnasium with the delay that was measured.
+
+    Gymnasium cuts every action to the action space. So does the node here unless `clip` says otherwise: else its gate would refuse chunks
+    whose twins run in Gymnasium, and the table would show that rule instead of ROS 2.
+    """
     policy = load_policy(str(folder))
     spec, count = policy.spec, options.episodes
-    rollouts = drive(name, folder, facts, environment, options)
+    rollouts = drive(name, folder, facts, environment, options, clip)
     delay_steps = measured_delay_steps(rollouts)
     delay = round(delay_steps)
     ros = EfficiencyReport.from_rollouts(
@@ -101,7 +107,9 @@ def measure(name: str, folder: Path, facts: CheckpointFacts, environment: dict[s
     return Measured(name, ros, arm.renamed(f"{name}, Gymnasium"), delay_steps, refused, stops)
 
 
-def drive(name: str, folder: Path, facts: CheckpointFacts, environment: dict[str, str], options: argparse.Namespace) -> list[DrivenRollout]:
+def drive(
+    name: str, folder: Path, facts: CheckpointFacts, environment: dict[str, str], options: argparse.Namespace, clip: str
+) -> list[DrivenRollout]:
     """Starts the nodes of `sim.launch.py` and runs the episodes."""
     task = _task(facts)
     given: dict[str, Any] = {
@@ -109,6 +117,7 @@ def drive(name: str, folder: Path, facts: CheckpointFacts, environment: dict[str
         "task": task,
         "engine": options.engine,
         "controller": options.controller,
+        "clip": clip,
         "record": options.out / "recordings" / name,
         # A simulation that is late on a busy machine slows its clock: its joints never seem stale.
         "use_sim_time": "true",
@@ -154,6 +163,12 @@ def _parser() -> Parser:
     parser.add_argument("--episodes", metavar="N", type=number(int, 1), default=20, help="episodes of each policy, the first test states")
     parser.add_argument("--engine", choices=("mujoco", "pybullet"), default="mujoco", help="of physics")
     parser.add_argument("--controller", choices=("hard", "stamp"), default="hard", help="how a new trajectory replaces the present one")
+    parser.add_argument(
+        "--clip",
+        choices=("none", "gripper", "all"),
+        default="all",
+        help="what policy_node cuts of a chunk; all, as Gymnasium does beside it, where policy_node's own default refuses such chunks",
+    )
     parser.add_argument(
         "--real-time-factor",
         metavar="X",
