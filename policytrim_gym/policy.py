@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -90,6 +90,18 @@ class ChunkSample(NamedTuple):
     trace: Any
 
 
+class Explorer(Protocol):
+    """Who knows how widely a policy is to explore: the policy, its class, or the settings that it is built from."""
+
+    @property
+    def exploration_start(self) -> Mapping[str, float]:
+        """What `set_exploration` gets at the start of each stage, where a TrimConfig does not say; empty: nothing is set."""
+
+    @property
+    def exploration_end(self) -> Mapping[str, float]:
+        """The same at its end."""
+
+
 class TrainableChunkPolicy(ChunkPolicy):
     """A ChunkPolicy whose weights RL can train.
 
@@ -97,9 +109,9 @@ class TrainableChunkPolicy(ChunkPolicy):
     calls `set_exploration` before each iteration, `sample_chunks` while it collects, `evaluate_chunks` in each gradient step.
     """
 
-    exploration_start: ClassVar[Mapping[str, float]] = {}
-    exploration_end: ClassVar[Mapping[str, float]] = {}
-    """What `set_exploration` gets at the start and at the end of each stage, where a TrimConfig does not say; empty: nothing is set."""
+    exploration_start: Mapping[str, float] = {}
+    exploration_end: Mapping[str, float] = {}
+    """See `Explorer`."""
 
     @abstractmethod
     def sample_chunks(

@@ -105,10 +105,10 @@ def test_a_folder_of_before_env_was_a_setting_goes_on(tmp_path: Path) -> None:
         Experiment(ExperimentConfig(**{**vars(demo_config()), "tasks": ("reach-v3",)}), tmp_path)
 
 
-@pytest.mark.parametrize("model", ["state", "pi0"])
-def test_the_exploration_is_written_out_as_the_models_own(model: Literal["state", "pi0"]) -> None:
+@pytest.mark.parametrize("model", ["state", "tiny-vla", "pi0"])
+def test_the_exploration_is_written_out_as_the_models_own(model: Literal["state", "tiny-vla", "pi0"]) -> None:
     config = ExperimentConfig(clone=CloneConfig(model=model))
-    own = MODELS[model].policy
+    own = MODELS[model].explorer(config.clone)
     assert (config.trim.exploration_start, config.trim.exploration_end) == (own.exploration_start, own.exploration_end)
     given = replace(config, trim=replace(config.trim, exploration_start=dict(own.exploration_end)))
     assert given.trim.exploration_start == own.exploration_end

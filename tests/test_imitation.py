@@ -10,7 +10,7 @@ import pytest
 from small_policies import small_observation, small_state_policy
 
 from policytrim_gym.errors import InvalidConfig, InvalidHorizon, MissingObservation, NoDemonstrations
-from policytrim_gym.policies import state_policy
+from policytrim_gym.policies import increment_loss, state_policy
 from policytrim_gym.policies.state_checkpoint import load_state_policy
 from policytrim_gym.policies.state_policy import StatePolicy
 from policytrim_gym.rollouts.env_factory import as_factory
@@ -149,7 +149,7 @@ def test_a_clone_on_targets_walks_on_from_the_last_one() -> None:
 
 
 def test_a_clone_on_targets_is_the_clone_on_the_deltas_that_they_sum_but_for_the_loss_on_sums(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(state_policy, "TARGET_LOSS", 0.0)
+    monkeypatch.setattr(increment_loss, "TARGET_LOSS", 0.0)
     targets = target_demonstrations()
     deltas = [demo._replace(actions=demo.actions - demo.states[:, :1]) for demo in targets.demonstrations]
     config = CloneConfig(**{**vars(CONFIG), "gradient_steps": 20})

@@ -17,9 +17,11 @@ from small_pi0 import CAMERAS, INSTRUCTIONS, TINY, pi0_observation, random_pi0
 from policytrim_gym.errors import InvalidConfig, InvalidSpec, MissingObservation
 from policytrim_gym.policies.flow_sde import denoising_time, euler_step
 from policytrim_gym.policies.norm_statistics import NormStatistics
+from policytrim_gym.policies.observation_noise import observation_generator
 from policytrim_gym.policies.pi0 import Pi0Policy
-from policytrim_gym.policies.pi0_small import small_pi0_policy, word_level_tokenizer
+from policytrim_gym.policies.pi0_small import small_pi0_policy
 from policytrim_gym.policies.vector_transforms import unnormalize_z_score
+from policytrim_gym.policies.word_level_tokenizer import word_level_tokenizer
 from policytrim_gym.testing import ChunkPolicyContract
 from policytrim_gym.training.grpo_update import GRPOUpdater
 from policytrim_gym.training.imitation import imitate
@@ -50,7 +52,9 @@ def test_a_manual_euler_loop_over_forward_is_sample_actions_and_the_prediction()
     policy = random_pi0(batch_block=4)
     policy.reset(seed=5)
     inputs = policy.encode(OBSERVATIONS)._asdict()
-    noise = policy._draw_noise([policy._generator_for(observation) for observation in OBSERVATIONS])
+    noise = policy._draw_noise(
+        [observation_generator(observation, [f"image_{camera}" for camera in CAMERAS], 5) for observation in OBSERVATIONS]
+    )
     with torch.no_grad():
         expected = policy.model.sample_actions(**inputs, noise=noise)
         x = noise

@@ -8,6 +8,7 @@ from small_policies import small_observation, small_state_policy, target_policy
 
 from policytrim_gym.errors import InvalidConfig, InvalidHorizon, InvalidSpec, MissingObservation
 from policytrim_gym.policies import state_policy
+from policytrim_gym.policies.increment_loss import TARGET_LOSS
 from policytrim_gym.policies.state_policy import BATCH_BLOCK, StatePolicy, StatePolicyConfig
 from policytrim_gym.policies.word_tokenizer import WordTokenizer
 from policytrim_gym.policy import Observation
@@ -216,5 +217,5 @@ def test_imitation_of_targets_is_measured_in_normalised_increments(monkeypatch: 
     # Targets that all lie one unit ahead differ by one first increment in a chunk of 6 x 3 numbers, and by one in each of the sums of one
     # of the two continued dimensions.
     ahead = targets + np.float32([0.05, 0.0, 0.0])
-    in_sums = state_policy.TARGET_LOSS * sum(step**-0.5 for step in range(1, 7)) / 12
+    in_sums = TARGET_LOSS * sum(step**-0.5 for step in range(1, 7)) / 12
     assert float(policy.imitation_loss(observations, ahead, generator).detach()) == pytest.approx(1 / 18 + in_sums, abs=1e-5)

@@ -18,7 +18,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options."""
     shared.add_out(parser)
     shared.add_env(parser)
-    parser.add_argument("--model", choices=("state", "pi0"), default=None, help="state: an MLP (default); pi0: a small pi0, on images")
+    parser.add_argument(
+        "--model", choices=("state", "tiny-vla", "pi0"), default=None, help="state: an MLP (default); tiny-vla, pi0: on images"
+    )
     parser.add_argument("--demonstrator", choices=("slow-uneven", "full-speed"), default=None, help="how the expert moves")
     parser.add_argument(
         "--demos",

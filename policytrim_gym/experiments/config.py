@@ -67,7 +67,7 @@ class ExperimentConfig:
     def __post_init__(self) -> None:
         check_fields(self)
         self._fold_tasks()
-        object.__setattr__(self, "trim", self.trim.for_policy(MODELS[self.clone.model].policy))
+        object.__setattr__(self, "trim", self.trim.for_policy(MODELS[self.clone.model].explorer(self.clone)))
         self._check_transfer()
         for name in ("total_timesteps", "num_workers"):
             if getattr(self, name) < 1:

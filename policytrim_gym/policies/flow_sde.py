@@ -56,3 +56,13 @@ def sde_moments(
     sigma = noise * torch.sqrt(time / (1 - time.clamp(max=1 - step_size)))
     mean = actions * (1 - time + step_size) + source * (time - step_size - sigma**2 * step_size / (2 * time))
     return mean, sigma * step_size**0.5
+
+
+def last_step_std(num_steps: int, noise: float) -> float:
+    """Returns the std of the last step, which is the same for every number of a chunk: sigma sqrt(d) at t = d, or a d / sqrt(1 - d).
+
+    >>> round(last_step_std(num_steps=4, noise=0.5), 4)
+    0.1443
+    """
+    step_size = 1.0 / num_steps
+    return float(noise * step_size / (1 - step_size) ** 0.5)

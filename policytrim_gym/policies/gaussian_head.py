@@ -40,7 +40,11 @@ class GaussianExploration:
 
 
 def sample_gaussian(
-    mean: torch.Tensor, is_motion: torch.Tensor, exploration: GaussianExploration, generators: Sequence[torch.Generator]
+    mean: torch.Tensor,
+    is_motion: torch.Tensor,
+    exploration: GaussianExploration,
+    generators: Sequence[torch.Generator],
+    relative_spread: torch.Tensor | float = 1.0,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Samples a chunk around each mean.
 
@@ -49,16 +53,18 @@ def sample_gaussian(
         is_motion: (A,) 1.0 on dimensions that the gain scales.
         exploration: the spreads.
         generators: (B,) one source of noise for each chunk.
+        relative_spread: by what the fresh noise of each number is multiplied, (H, A) or a scalar.
 
     Returns:
-        The samples (B, H, A), and the marginal standard deviation of each number sqrt(action_std^2 + gain_std^2 g^2), (B, H, A).
+        The samples (B, H, A), and the marginal standard deviation of each number sqrt(std^2 + gain_std^2 g^2), (B, H, A).
     """
     shape = tuple(mean.shape[1:])
     noise = torch.stack([torch.randn(shape, generator=generator) for generator in generators])
     gain = torch.stack([torch.randn((1, 1), generator=generator) for generator in generators])
     motion = mean * is_motion
-    samples = mean + exploration.action_std * noise + exploration.gain_std * gain * motion
-    spread = torch.sqrt(exploration.action_std**2 + (exploration.gain_std * motion) ** 2)
+    std = exploration.action_std * relative_spread
+    samples = mean + std * noise + exploration.gain_std * gain * motion
+    spread = torch.sqrt(std**2 + (exploration.gain_std * motion) ** 2)
     return samples, spread
 
 

@@ -15,6 +15,7 @@ from policytrim_gym.spec import PolicySpec
 
 _LOADERS = {
     "policytrim_state": ("policytrim_gym.policies.state_checkpoint", "load_state_policy", "train"),
+    "policytrim_tiny_vla": ("policytrim_gym.policies.tiny_vla.checkpoint", "load_tiny_vla", "vla"),
     "pi0": ("policytrim_gym.policies.pi0_checkpoint", "load_pi0", "vla"),
 }
 """For each `model_type` of a config.json the module and function that load the folder, and the extra that they need."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -17,6 +16,7 @@ from policytrim_gym.errors import InvalidConfig, InvalidSpec
 from policytrim_gym.policies.flow_sde import denoising_time, euler_step, sde_moments
 from policytrim_gym.policies.gaussian_head import gaussian_log_prob
 from policytrim_gym.policies.norm_statistics import NormStatistics
+from policytrim_gym.policies.observation_noise import observation_generator
 from policytrim_gym.policies.pi0_inputs import Pi0Encoder, Pi0Inputs
 from policytrim_gym.policies.pi0_interface import Pi0Interface
 from policytrim_gym.policies.pi0_trainable import choose_trainable, merged_state, trained_state
@@ -136,7 +136,8 @@ class Pi0Policy(TrainableChunkPolicy):
 
     def predict_action_chunks(self, observations: Sequence[Observation]) -> list[ActionChunk]:
         inputs = self.encode(observations)
-        noise = self._draw_noise([self._generator_for(observation) for observation in observations])
+        keys = [f"image_{camera}" for camera in self._interface.cameras]
+        noise = self._draw_noise([observation_generator(observation, keys, self._seed) for observation in observations])
         denoised = euler_step(*self._before_last_step(inputs, noise), self._num_steps)
         return [ActionChunk(chunk) for chunk in self._to_actions(denoised)]
 
@@ -207,14 +208,6 @@ class Pi0Policy(TrainableChunkPolicy):
         from policytrim_gym.policies.pi0_checkpoint import save_pi0
 
         save_pi0(self, folder)
-
-    def _generator_for(self, observation: Observation) -> torch.Generator:
-        """Returns the source of noise of one prediction."""
-        digest = hashlib.blake2b(f"{self._seed} {observation['instruction']}".encode(), digest_size=8)
-        digest.update(np.asarray(observation["state"], dtype=np.float32).tobytes())
-        for camera in self._interface.cameras:
-            digest.update(np.ascontiguousarray(observation[f"image_{camera}"]).tobytes())
-        return torch.Generator().manual_seed(int.from_bytes(digest.digest()[:7], "little"))
 
     def _draw_noise(self, generators: Sequence[torch.Generator]) -> torch.Tensor:
         shape = (self._spec.chunk_size, self._config.max_action_dim)

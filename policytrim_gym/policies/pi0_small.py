@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,8 +13,7 @@ from policytrim_gym.errors import InvalidConfig
 from policytrim_gym.policies.norm_statistics import NormStatistics
 from policytrim_gym.policies.pi0 import Pi0Policy
 from policytrim_gym.policies.pi0_interface import Pi0Interface
-
-PADDING, BEGINNING, UNKNOWN = "<pad>", "<bos>", "<unk>"
+from policytrim_gym.policies.word_level_tokenizer import word_level_tokenizer
 
 
 @dataclass(frozen=True)
@@ -99,27 +97,6 @@ def small_pi0_policy(
         action_statistics or unchanged[1],
         interface or Pi0Interface(tuple(cameras), prompt_length=architecture.prompt_length, batch_block=architecture.batch_block),
     )
-
-
-def word_level_tokenizer(texts: Iterable[str]) -> Any:
-    """Returns a tokenizer of transformers that knows every word and sign of `texts`."""
-    from tokenizers import Tokenizer
-    from tokenizers.normalizers import Lowercase
-    from tokenizers.pre_tokenizers import Whitespace
-    from transformers import PreTrainedTokenizerFast
-
-    # Split as the tokenizer itself will: a word that is cut otherwise here would be unknown to it.
-    known = {word for text in texts for word, _ in Whitespace().pre_tokenize_str(Lowercase().normalize_str(text))}
-    words = [PADDING, BEGINNING, UNKNOWN, *sorted(known)]
-    description = {
-        "version": "1.0",
-        "normalizer": {"type": "Lowercase"},
-        "pre_tokenizer": {"type": "Whitespace"},
-        "added_tokens": [],
-        "model": {"type": "WordLevel", "vocab": {word: index for index, word in enumerate(words)}, "unk_token": UNKNOWN},
-    }
-    tokenizer = Tokenizer.from_str(json.dumps(description))
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token=PADDING, bos_token=BEGINNING, unk_token=UNKNOWN)
 
 
 def _model_settings(config: SmallPi0Config, vocabulary_size: int) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 from importlib.util import find_spec
 from typing import Any, NamedTuple
 
@@ -17,7 +18,7 @@ from policytrim_gym.policies.pi0_interface import Pi0Interface
 from policytrim_gym.policies.pi0_small import small_pi0_policy
 from policytrim_gym.policies.state_policy import StatePolicy, StatePolicyConfig
 from policytrim_gym.policies.word_tokenizer import WordTokenizer
-from policytrim_gym.policy import TrainableChunkPolicy
+from policytrim_gym.policy import Explorer, TrainableChunkPolicy
 from policytrim_gym.training.action_scale import motion_scale, scale_floor
 from policytrim_gym.training.clone_config import CloneConfig
 from policytrim_gym.training.demonstrations import Demonstration
@@ -38,7 +39,7 @@ class ActionFacts(NamedTuple):
 class BaseModel(NamedTuple):
     """A model that can be cloned."""
 
-    policy: type[TrainableChunkPolicy]
+    explorer: Callable[[CloneConfig], Explorer]
     build: Callable[[tuple[Demonstration, ...], CloneConfig, ActionFacts], TrainableChunkPolicy]
     sees_images: bool = False
     needs: str | None = None  # a package of the extra "vla"
@@ -115,8 +116,34 @@ def _statistics(values: np.ndarray, least_std: ArrayLike) -> NormStatistics:
     return NormStatistics(tuple(values.mean(axis=0, dtype=np.float64).tolist()), tuple(std.tolist()))
 
 
+def _tiny_vla(episodes: tuple[Demonstration, ...], config: CloneConfig, actions: ActionFacts) -> TrainableChunkPolicy:
+    from policytrim_gym.policies.tiny_vla.building import random_tiny_vla  # transformers on use
+
+    cameras = tuple(key.removeprefix("image_") for key in episodes[0].images)
+    states = np.concatenate([episode.states for episode in episodes])
+    policy = random_tiny_vla(
+        [episode.instruction for episode in episodes],
+        config.seed,
+        cameras=cameras,
+        image_size=next(iter(episodes[0].images.values())).shape[1],
+        state_size=states.shape[1],
+        action_dim=episodes[0].actions.shape[1],
+        chunk_size=config.chunk_size,
+        execute_horizon=config.execute_horizon,
+        action_kinds=actions.kinds,
+        action_origins=actions.origins,
+        control_dt_s=actions.control_dt_s,
+        **asdict(config.tiny_vla),
+    )
+    if actions.range is not None:
+        policy.set_action_scale(motion_scale(episodes, actions.range, actions.kinds, policy.config.origins))
+    policy.set_normalisation(states.mean(axis=0), states.std(axis=0).clip(min=LEAST_STD))
+    return policy
+
+
 MODELS = {
-    "state": BaseModel(StatePolicy, _state_policy),
-    "pi0": BaseModel(Pi0Policy, _pi0_policy, sees_images=True, needs="transformers"),
+    "state": BaseModel(lambda config: StatePolicy, _state_policy),
+    "tiny-vla": BaseModel(lambda config: config.tiny_vla, _tiny_vla, sees_images=True, needs="transformers"),
+    "pi0": BaseModel(lambda config: Pi0Policy, _pi0_policy, sees_images=True, needs="transformers"),
 }
 """By the name that `CloneConfig.model` has for them."""

@@ -9,6 +9,7 @@ from policytrim_gym.chunk import check_horizon
 from policytrim_gym.config import check_fields
 from policytrim_gym.errors import InvalidConfig
 from policytrim_gym.policies.pi0_small import SmallPi0Config
+from policytrim_gym.policies.tiny_vla.settings import TinyVLASettings
 from policytrim_gym.training.state_counts import spread_over_tasks
 
 ALL_DEMOS, LEAST_DEMOS = 240, 40
@@ -28,7 +29,8 @@ class CloneConfig:
         batch_size: samples in each.
         learning_rate: at the start; falls to 0 along a cosine.
         seed: of demonstrations, weights and batches.
-        model: "state", an MLP on the state, or "pi0", a small pi0 of random weights on images and state.
+        model: "state", an MLP on the state; "tiny-vla", a small VLA on images and state; or "pi0", a small pi0 on the same.
+        tiny_vla: architecture of model "tiny-vla".
         pi0: architecture of model "pi0".
 
     Raises:
@@ -45,7 +47,8 @@ class CloneConfig:
     batch_size: int = 256
     learning_rate: float = 1e-3
     seed: int = 0
-    model: Literal["state", "pi0"] = "state"
+    model: Literal["state", "tiny-vla", "pi0"] = "state"
+    tiny_vla: TinyVLASettings = TinyVLASettings()
     pi0: SmallPi0Config = SmallPi0Config()
 
     def __post_init__(self) -> None:

@@ -7,7 +7,7 @@ from typing import Literal
 
 from policytrim_gym.config import check_fields
 from policytrim_gym.errors import InvalidConfig
-from policytrim_gym.policy import TrainableChunkPolicy
+from policytrim_gym.policy import Explorer
 from policytrim_gym.training.warm_start import WarmStartConfig
 
 
@@ -119,7 +119,7 @@ class TrimConfig:
         self._require("group_size", self.group_size >= 2, "at least 2: a rollout is compared with its group")
         self._require("step_limit_factor", self.step_limit_factor > 1.3, "above 1.3, or slow successes look like failures")
 
-    def for_policy(self, policy: TrainableChunkPolicy | type[TrainableChunkPolicy]) -> TrimConfig:
+    def for_policy(self, policy: Explorer) -> TrimConfig:
         """Returns the configuration with the exploration settled.
 
         Raises:
