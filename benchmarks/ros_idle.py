@@ -6,8 +6,8 @@ and synchronously; then the ActionChunkBroker and the Runtime of openpi-client s
 (`ros_openpi_driver.py`). The same episodes, one way after another, in one run.
 
 Idle is measured twice: from joint states, as the share of the episode in which no joint moved, and from `gap_s` of monitor_node, as that in
-which the arm was commanded to stand still. Beside it stands `wait_s`, the share in which no step of any chunk ran, be it that the arm
-still went to the last target. An episode begins when its first chunk takes over. Goal: asynchronous at most 2 % idle by both.
+which no step of any chunk ran, be it that the arm still went to the last target. An episode begins when its first chunk takes over. Goal:
+asynchronous at most 2 % idle by both.
 
     python benchmarks/ros_idle.py
     python benchmarks/ros_idle.py --episodes 2 --seconds 6 --json runs/ros_idle.json
@@ -50,7 +50,7 @@ HERE = Path(__file__).resolve().parent
 RESULTS_S = 10.0
 """The last chunk of an episode may be told of so late: monitor_node waits for the stop that follows it [s]."""
 WAYS = ("policy_node, asynchronous", "policy_node, synchronous", "openpi-client, ActionChunkBroker")
-COLUMNS = ("episodes", "idle, joint states", "idle, monitor", "waiting", "longest", "calls", "policy p50", "refused, stops", "real time")
+COLUMNS = ("episodes", "idle, joint states", "idle, monitor", "longest", "calls", "policy p50", "refused, stops", "real time")
 
 
 @dataclass
@@ -107,7 +107,6 @@ def episode_figures(heard: Heard) -> list[dict[str, float]]:
                 "duration_s": end_s - begin_s,
                 "idle_joint_states": measured.still_s / measured.duration_s,
                 "idle_monitor": sum(chunk.gap_s for chunk in chunks) / (end_s - begin_s),
-                "waiting": sum(chunk.wait_s for chunk in chunks) / (end_s - begin_s),
                 "longest_still_s": measured.longest_s,
                 "calls": len(inferences),
                 "inference_p50_s": float(np.median(inferences)),
@@ -130,7 +129,7 @@ def nodes(uri: str, seconds: float, asynchronous: bool | None) -> LaunchPlan:
     if asynchronous is not None:
         policy: dict[str, Value] = {"policy": uri, "execute_horizon": HORIZON, "asynchronous": asynchronous, "autostart": True}
         plan.append(NodeStart("policy_node", (), policy | clock))
-    plan.append(NodeStart("monitor_node", (), {"asynchronous": asynchronous is not False, **clock}))
+    plan.append(NodeStart("monitor_node", (), clock))
     return LaunchPlan(tuple(plan), {})
 
 
@@ -204,14 +203,13 @@ def row(way: str, heard: Heard, figures: Sequence[dict[str, float]]) -> str:
         f"{len(figures)}",
         spread("idle_joint_states"),
         spread("idle_monitor"),
-        spread("waiting"),
         *cells,
         f"{heard.real_time_factor():.3f}",
     )
 
 
 def _line(*cells: str) -> str:
-    return "".join(cell.ljust(width) for cell, width in zip(cells, (34, 10, 24, 24, 24, 9, 7, 12, 16, 9))).rstrip()
+    return "".join(cell.ljust(width) for cell, width in zip(cells, (34, 10, 24, 24, 9, 7, 12, 16, 9))).rstrip()
 
 
 def main() -> int:

@@ -6,7 +6,9 @@ Message classes are imported where they are used, so that this module can be imp
 
 from __future__ import annotations
 
+import math
 from array import array
+from collections.abc import Callable
 from dataclasses import fields
 from typing import Any
 
@@ -14,9 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from policytrim_gym.errors import InvalidChunk, MissingObservation
+from policytrim_ros.control.chunk_execution import to_bool
 from policytrim_ros.control.commands import PUBLISHED, ChunkRecord
 from policytrim_ros.control.trajectory import Trajectory
 
+NANOSECONDS = 1_000_000_000
 _CHANNELS = {"rgb8": [0, 1, 2], "bgr8": [2, 1, 0]}
 """Encodings of colour images, and where red, green and blue stand in them."""
 
@@ -66,15 +70,19 @@ def from_joint_state(message: Any) -> dict[str, float]:
 
 def to_joint_trajectory(trajectory: Trajectory) -> Any:
     """Returns a trajectory as trajectory_msgs JointTrajectory."""
-    from builtin_interfaces.msg import Duration
     from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
     message = JointTrajectory(joint_names=list(trajectory.joint_names))
     message.header.stamp = to_time(trajectory.stamp_s)
-    for index, time_s in enumerate(trajectory.times_s):
-        point = JointTrajectoryPoint(positions=array("d", trajectory.positions[index]), time_from_start=Duration(**_parts(time_s)))
-        if trajectory.velocities is not None:
-            point.velocities = array("d", trajectory.velocities[index])
+    velocities = None if trajectory.velocities is None else trajectory.velocities.tolist()
+    # The constructor of a waypoint copies what it is given, and makes another duration: fields are set instead, for the arm waits for this.
+    for index, (time_s, positions) in enumerate(zip(trajectory.times_s.tolist(), trajectory.positions.tolist())):
+        point = JointTrajectoryPoint()
+        point.positions = array("d", positions)
+        if velocities is not None:
+            point.velocities = array("d", velocities[index])
+        since_start = point.time_from_start
+        since_start.sec, since_start.nanosec = divmod(round(time_s * 1e9), NANOSECONDS)
         message.points.append(point)
     return message
 
@@ -169,15 +177,21 @@ def from_chunk_info(message: Any) -> ChunkRecord:
     """Returns the record that `to_chunk_info` made a message of.
 
     Raises:
-        InvalidChunk: a key that is missing, unknown or no number.
+        InvalidChunk: a key that is missing, unknown or no number, or a control_dt_s that is not above 0.
     """
-    kinds = {"execute_horizon": int, "chunk_size": int, "dropped_steps": int, "verdict": str, "message": str}
+    kinds: dict[str, Callable[[str], Any]] = {
+        **dict.fromkeys(("execute_horizon", "chunk_size", "dropped_steps"), int),
+        **{"verdict": str, "message": str, "asynchronous": to_bool},
+    }
     try:
         values = {pair.key: pair.value for pair in message.status[0].values}
         read = {key: kinds.get(key, float)(value) if value or kinds.get(key) is str else None for key, value in values.items()}
-        return ChunkRecord(**read)  # type: ignore[arg-type]
+        record = ChunkRecord(**read)  # type: ignore[arg-type]
     except (IndexError, TypeError, ValueError) as error:
         raise InvalidChunk(f"chunk_info must hold one status with the keys of a chunk's record: {error}") from error
+    if record.control_dt_s is not None and not (math.isfinite(record.control_dt_s) and record.control_dt_s > 0):
+        raise InvalidChunk(f"control_dt_s of chunk_info must be a finite number above 0, got {record.control_dt_s}")
+    return record
 
 
 def to_diagnostics(name: str, level: int, words: str, values: dict[str, Any], stamp_s: float) -> Any:
@@ -199,7 +213,7 @@ def to_diagnostics(name: str, level: int, words: str, values: dict[str, Any], st
 
 
 def _parts(seconds: float) -> dict[str, int]:
-    sec, nanosec = divmod(round(seconds * 1e9), 1_000_000_000)
+    sec, nanosec = divmod(round(seconds * 1e9), NANOSECONDS)
     return {"sec": sec, "nanosec": nanosec}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -12,7 +13,7 @@ from policytrim_gym.errors import InvalidConfig, MissingObservation
 from policytrim_gym.metrics import RolloutRecord
 from policytrim_gym.robot.shortest_time import shortest_duration_s
 from policytrim_ros.control.chunk_execution import ChunkExecution, EndReason
-from policytrim_ros.control.commands import Hold, Publish, Refused
+from policytrim_ros.control.commands import Ask, ChunkRecord, Hold, Publish, Refused
 from policytrim_ros.control.execution_monitor import ExecutionMonitor, MonitorConfig
 from policytrim_ros.control.joint_history import JointHistory
 from policytrim_ros.control.step_progress import StepProgress
@@ -57,6 +58,11 @@ def delivered(messages, arrivals_s, ends=(), config=None, until_s=None):
         else:
             getattr(monitor, what[1])(what[2], now_s)
     return [item for item in said if isinstance(item, ChunkExecution)], [item for item in said if not isinstance(item, ChunkExecution)]
+
+
+def silent_record(record):
+    """Returns a record as one that does not know these keys gives it."""
+    return dataclasses.replace(record, control_dt_s=None, asynchronous=None)
 
 
 def heard(rig, *ends, config=None):
@@ -104,18 +110,60 @@ def test_the_steps_of_chunks_add_up_to_those_of_the_rollout(smooth, end_s):
 
 @pytest.mark.parametrize("asynchronous", [True, False])
 @pytest.mark.parametrize("latency_s", [0.1, 0.45, 0.95])
-def test_steps_and_waits_fill_the_time(latency_s, asynchronous):
+def test_steps_and_gaps_fill_the_time(latency_s, asynchronous):
     rig = ran(Rig(following(walk(3)), latency_s, first_latency_s=0.1, asynchronous=asynchronous).begin(), 7.0)
-    chunks, _ = heard(rig, (rig.now_s, False), config=MonitorConfig(asynchronous=asynchronous))
+    chunks, _ = heard(rig, (rig.now_s, False))
     chunks = [chunk for chunk in chunks if chunk.record.join_s < rig.now_s]  # one may have been published that had yet to take over
     begin_s = chunks[0].record.join_s
-    took_s = DT_S * np.cumsum([chunk.executed_steps for chunk in chunks]) + np.cumsum([chunk.wait_s for chunk in chunks])
+    took_s = DT_S * np.cumsum([chunk.executed_steps for chunk in chunks]) + np.cumsum([chunk.gap_s for chunk in chunks])
     np.testing.assert_allclose(took_s[:-1], [chunk.record.join_s - begin_s for chunk in chunks[1:]], atol=1e-6)
     for chunk in chunks:
-        assert 0.0 <= chunk.gap_s <= chunk.wait_s
-        assert (chunk.reason is EndReason.HELD) <= (chunk.wait_s > 0.0)
+        assert (chunk.reason is EndReason.HELD) <= (chunk.gap_s > 0.0) and chunk.gap_s >= 0.0
     if not asynchronous:
         assert {chunk.executed_steps for chunk in chunks[:-1]} == {8}
+
+
+@pytest.mark.parametrize(("actions", "rests"), [(walk(3), False), (np.tile(np.append(ROBOT.home, 1.0), (2000, 1)), True)])
+def test_the_gap_of_synchronous_execution_is_what_passes_between_a_last_step_and_the_next_motion(actions, rests):
+    """Also while the arm approaches its last target; then the next motion begins at the end of a step of the approach."""
+    rig = ran(Rig(following(actions, 32), 0.15, chunk_size=32, execute_horizon=16, asynchronous=False).begin(), 6.0)
+    begins_s = np.array([command.record.join_s for command in rig.of(Publish)])
+    asked_s = [at_s for at_s, command in rig.commands if isinstance(command, Ask)][1 : len(begins_s)]
+    gaps_s = asked_s - (begins_s[:-1] + 16 * DT_S) + 0.15 + rig.config.publish_lead_s
+    if not rests:
+        gaps_s = DT_S * np.ceil(gaps_s / DT_S - 1e-6)
+    chunks, _ = heard(rig, (rig.now_s, False))
+    assert [chunk.reason for chunk in chunks[:-1]] == [EndReason.HELD] * len(gaps_s) and len(gaps_s) >= 4
+    np.testing.assert_allclose([chunk.gap_s for chunk in chunks[:-1]], gaps_s, atol=1e-6)
+    np.testing.assert_allclose(np.diff(begins_s) - 16 * DT_S, gaps_s, atol=1e-6)
+
+
+@pytest.mark.parametrize("asynchronous", [True, False])
+def test_what_a_record_says_of_its_steps_counts_whatever_the_settings_are(asynchronous):
+    rig = ran(Rig(following(walk(6)), 0.45, first_latency_s=0.1, asynchronous=asynchronous, control_dt_s=0.1).begin(), 7.0)
+    end, right = (rig.now_s, True), MonitorConfig(0.1, asynchronous)
+    expected = heard(rig, end, config=right)
+    assert heard(rig, end, config=MonitorConfig(0.03, not asynchronous)) == expected
+    silent = [(at_s, kind, silent_record(what) if kind == "chunk_info_arrived" else what) for at_s, kind, what in messages_of(rig)]
+    told = delivered(silent, [message[0] for message in silent], [end], right)  # the settings count where the record is silent
+    assert told[1][0].record == expected[1][0].record and [one.gap_s for one in told[0]] == [one.gap_s for one in expected[0]]
+    record = rig.of(Publish)[0].record
+    assert not right.disagreements(record) and not MonitorConfig().disagreements(silent_record(record))
+    assert list(MonitorConfig(0.03, not asynchronous).disagreements(record)) == ["control_dt_s", "asynchronous"]
+
+
+def test_a_rollout_of_chunks_at_two_rates_moves_as_long_as_they_ran():
+    monitor = ExecutionMonitor(ROBOT)
+    times = np.linspace(0.0, 3.2, 65)
+    for join_s, dt_s in ((10.0, 0.05), (10.8, 0.1)):
+        record = ChunkRecord(join_s, join_s - 0.1, 16, 16, 0, join_s, 0.1, 0.1, "published", "", dt_s, True)
+        positions = np.tile(ROBOT.home, (65, 1)) + 0.1 * (join_s - 10.0 + times)[:, None]
+        monitor.trajectory_arrived(Trajectory(ARM, positions, np.full_like(positions, 0.1), times, join_s), join_s)
+        monitor.chunk_info_arrived(record, join_s)
+    monitor.end_rollout(True, 11.6)
+    first, second, rollout = monitor.tick(15.0)
+    assert (first.executed_steps, second.executed_steps, rollout.record.steps) == (16, 8, 24)
+    assert rollout.record.motion_s == pytest.approx(1.6)
 
 
 def test_nothing_depends_on_the_order_of_messages_nor_on_how_often_they_come(stopped):

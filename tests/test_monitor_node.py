@@ -91,10 +91,10 @@ def test_it_says_of_chunks_and_rollouts_what_its_logic_says(played):
         # The wire counts nanoseconds, the rig's clock adds up floats.
         assert abs(one.record.stamp_s - other.record.stamp_s) < 1e-6
         assert replace(one.record, stamp_s=other.record.stamp_s) == other.record
-        assert (one.executed_steps, one.reason, one.wait_s, one.rollout) == (other.executed_steps, other.reason, other.wait_s, 1)
+        assert (one.executed_steps, one.reason, one.gap_s, one.rollout) == (other.executed_steps, other.reason, other.gap_s, 1)
         assert one.progress == other.progress
         assert one.tracking.largest == pytest.approx(other.tracking.largest, abs=1e-4)
-    assert said[-1].reason is EndReason.ROLLOUT_ENDED and said[-1].wait_s > 0.5
+    assert said[-1].reason is EndReason.ROLLOUT_ENDED and said[-1].gap_s > 0.5
     (message,) = stage.rollouts
     record = RolloutRecord.from_json(json.loads(message.data))
     assert record.success and record.executed_steps == rollout.record.executed_steps == tuple(chunk.executed_steps for chunk in said)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 
 import numpy as np
@@ -82,7 +83,7 @@ def test_joint_states_are_by_name():
     "record",
     [
         ChunkRecord(13.1, 12.9, 16, 32, 0, 13.1, 0.1, 0.2, PUBLISHED),
-        ChunkRecord(1_795_739_590.123456, 1_795_739_589.9, 16, 32, 3, 1_795_739_590.15, 0.1 + 0.2, 0.25, PUBLISHED),
+        ChunkRecord(1_795_739_590.123456, 1_795_739_589.9, 16, 32, 3, 1_795_739_590.15, 0.1 + 0.2, 0.25, PUBLISHED, "", 1 / 15, False),
         ChunkRecord(None, 12.5, 16, 32, None, None, None, 0.25, "not_finite", "target of joint_4 at step 1 must be finite, got nan"),
     ],
 )
@@ -94,9 +95,33 @@ def test_what_is_known_of_a_chunk_comes_back_with_all_its_digits(record):
         trajectory = Trajectory(("a",), np.zeros((1, 1)), None, np.ones(1), record.stamp_s)
         assert back.stamp_s == messages.to_seconds(messages.to_joint_trajectory(trajectory).header.stamp)
     assert message.status[0].level == (b"\x00" if record.verdict == PUBLISHED else b"\x01")
-    message.status[0].values.pop()
+    assert messages.from_chunk_info(without(message, "control_dt_s", "asynchronous")) == dataclasses.replace(
+        back, control_dt_s=None, asynchronous=None
+    )
     message.status[0].values[0].value = "soon"
     with pytest.raises(InvalidChunk, match="one status with the keys of a chunk's record"):
+        messages.from_chunk_info(message)
+
+
+def without(message, *keys):
+    """Returns a copy of a chunk_info without some keys, as a policy of somebody else's may send it."""
+    copied = copy.deepcopy(message)
+    copied.status[0].values = [pair for pair in message.status[0].values if pair.key not in keys]
+    return copied
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("control_dt_s", "0.0", "must be a finite number above 0, got 0.0"),
+        ("control_dt_s", "nan", "must be a finite number above 0, got nan"),
+        ("asynchronous", "maybe", "a truth value must be True or False, got 'maybe'"),
+    ],
+)
+def test_steps_without_length_are_refused(key, value, words):
+    message = messages.to_chunk_info(ChunkRecord(13.1, 12.9, 16, 32, 0, 13.1, 0.1, 0.2, PUBLISHED, "", 0.05, True), stamp_s=13.0)
+    next(pair for pair in message.status[0].values if pair.key == key).value = value
+    with pytest.raises(InvalidChunk, match=words):
         messages.from_chunk_info(message)
 
 

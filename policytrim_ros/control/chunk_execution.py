@@ -12,6 +12,9 @@ from policytrim_ros.control.commands import PUBLISHED, ChunkRecord
 from policytrim_ros.control.step_progress import Progress
 from policytrim_ros.control.tracking import TrackingError
 
+NOTHING = ("", "None")
+"""Texts of a value that is None."""
+
 
 class EndReason(str, Enum):
     """Why a chunk ran no further."""
@@ -33,8 +36,8 @@ class ChunkExecution:
         end_s: when it ran no further [s].
         reason: why.
         detail: of a stop, its reason as far as the policy's node told it; else empty.
-        wait_s: from its last step until the end, when it had none left: no step of any chunk ran [s].
-        gap_s: of which the arm was commanded to stand still [s].
+        gap_s: from the end of its last step until `end_s`, when it had none left: no step of any chunk ran. The arm still approaches
+            the last target and comes to rest meanwhile [s].
         tracking: measured against commanded joints while it was played; None where either is missing.
         progress: what came of its steps; None where the joints were not measured throughout, or nothing ran.
     """
@@ -45,7 +48,6 @@ class ChunkExecution:
     end_s: float
     reason: EndReason
     detail: str
-    wait_s: float
     gap_s: float
     tracking: TrackingError | None
     progress: Progress | None
@@ -73,7 +75,8 @@ class ChunkExecution:
             "detail": self.detail,
             "inference_s": record.inference_s,
             "observation_age_s": record.observation_age_s,
-            "wait_s": self.wait_s,
+            "control_dt_s": record.control_dt_s,
+            "asynchronous": record.asynchronous,
             "gap_s": self.gap_s,
             "tracking_max": None if tracking is None else tracking.largest,
             "tracking_rms": None if tracking is None else tracking.rms,
@@ -85,14 +88,14 @@ class ChunkExecution:
 
     @classmethod
     def from_values(cls, values: Mapping[str, str]) -> ChunkExecution:
-        """Takes back what `values` gave, as text; "" or "None" is None.
+        """Takes back what `values` gave, as text; "" or "None" is None, and so are `control_dt_s` and `asynchronous` without a key.
 
         Raises:
             InvalidChunk: a key that is missing, or holds something else.
         """
 
         def number(key: str) -> float | None:
-            return None if values[key] in ("", "None") else float(values[key])
+            return None if values[key] in NOTHING else float(values[key])
 
         def needed(key: str) -> float:
             return float(values[key])
@@ -108,6 +111,8 @@ class ChunkExecution:
                 inference_s=number("inference_s"),
                 observation_age_s=needed("observation_age_s"),
                 verdict=PUBLISHED,
+                control_dt_s=number("control_dt_s") if "control_dt_s" in values else None,
+                asynchronous=None if values.get("asynchronous", "") in NOTHING else to_bool(values["asynchronous"]),
             )
             tracked, followed = number("tracking_max") is not None, number("still_s") is not None
             return cls(
@@ -117,13 +122,23 @@ class ChunkExecution:
                 end_s=needed("end_s"),
                 reason=EndReason(values["reason"]),
                 detail=values["detail"],
-                wait_s=needed("wait_s"),
                 gap_s=needed("gap_s"),
                 tracking=TrackingError(needed("tracking_max"), needed("tracking_rms"), values["tracking_joint"]) if tracked else None,
                 progress=Progress(int(values["still_steps"]), int(values["redundant_steps"]), needed("still_s")) if followed else None,
             )
         except (KeyError, ValueError) as error:
             raise InvalidChunk(f"an execution must hold the keys of its topic with their numbers, got {error!r}") from error
+
+
+def to_bool(text: str) -> bool:
+    """Returns the value of a text "True" or "False", in letters of any size.
+
+    Raises:
+        ValueError: another text.
+    """
+    if text.lower() not in ("true", "false"):
+        raise ValueError(f"a truth value must be True or False, got {text!r}")
+    return text.lower() == "true"
 
 
 @dataclass(frozen=True)

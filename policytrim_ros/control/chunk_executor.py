@@ -310,7 +310,7 @@ class ChunkExecutor:
         self.state = ExecutorState.EXECUTING
         record = ChunkRecord(
             stamp_s, answer.observation_stamp_s, horizon, config.chunk_size, first_step, timeline.clock_s(join), inference_s,
-            now_s - answer.observation_stamp_s, PUBLISHED,
+            now_s - answer.observation_stamp_s, PUBLISHED, "", config.control_dt_s, config.asynchronous,
         )  # fmt: skip
         return Publish(*self._joints.parted(trajectory), record)
 
@@ -325,9 +325,9 @@ class ChunkExecutor:
 
     def _refused(self, answer: ChunkAnswer, inference_s: float | None, verdict: str, message: str, now_s: float) -> Refused:
         horizon = answer.execute_horizon or self.config.execute_horizon
-        age_s = now_s - answer.observation_stamp_s
-        size = self.config.chunk_size
-        return Refused(ChunkRecord(None, answer.observation_stamp_s, horizon, size, None, None, inference_s, age_s, verdict, message))
+        age_s, config = now_s - answer.observation_stamp_s, self.config
+        known = (None, answer.observation_stamp_s, horizon, config.chunk_size, None, None, inference_s, age_s, verdict, message)
+        return Refused(ChunkRecord(*known, config.control_dt_s, config.asynchronous))
 
     def _count_refusal(self, reason: StopReason, message: str, now_s: float) -> list[Command]:
         """Stops after too many refused or failed answers in a row; else the next observation is asked with."""

@@ -42,6 +42,8 @@ class ChunkRecord:
         observation_age_s: from the observation to the answer's arrival [s].
         verdict: "published", a `RefusalReason`, "policy_failed", or "not_armed": it came when nothing may move.
         message: one sentence; empty when it was published.
+        control_dt_s: between two steps of the chunk [s]; None: not said.
+        asynchronous: whether the arm goes on with the chunk beyond execute_horizon while the next one is not there; None: not said.
     """
 
     stamp_s: float | None
@@ -54,6 +56,8 @@ class ChunkRecord:
     observation_age_s: float
     verdict: str
     message: str = ""
+    control_dt_s: float | None = None
+    asynchronous: bool | None = None
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ class ExecutionThresholds:
 
     Args:
         tracking_warn_rad, tracking_error_rad: largest distance of a measured joint from its commanded position [rad].
-        gap_warn_s: the arm stood still while it waited for the next chunk [s].
+        gap_warn_s: no step of any chunk ran while the next one was waited for [s].
         still_warn_s: a stall: the joints stood still for so long while chunks ran [s].
         inference_warn_s: time that the policy took [s].
     """
@@ -46,7 +46,7 @@ def execution_health(chunk: ChunkExecution, thresholds: ExecutionThresholds) -> 
         level = ERROR if chunk.tracking.largest > thresholds.tracking_error_rad else WARN
         found.append(Health(level, f"{chunk.tracking.joint} was {chunk.tracking.largest:.3f} rad from where it was commanded to be"))
     if chunk.gap_s > thresholds.gap_warn_s:
-        found.append(Health(WARN, f"the arm stood still for {chunk.gap_s:.2f} s, waiting for a chunk"))
+        found.append(Health(WARN, f"no step ran for {chunk.gap_s:.2f} s, waiting for a chunk"))
     if chunk.progress is not None and chunk.progress.still_s > thresholds.still_warn_s:
         found.append(Health(WARN, f"no joint moved for {chunk.progress.still_s:.2f} s of running chunks"))
     if chunk.record.inference_s is not None and chunk.record.inference_s > thresholds.inference_warn_s:

@@ -41,8 +41,8 @@ class MonitorConfig:
     """How the monitor counts.
 
     Args:
-        control_dt_s: length of a control step of the policy [s].
-        asynchronous: whether the arm goes on with a chunk beyond its execute_horizon while the next one is not there; as the policy's node.
+        control_dt_s: length of a control step of a chunk whose record does not say it [s].
+        asynchronous: whether the arm goes on with a chunk beyond its execute_horizon while the next one is not there, likewise.
         still_velocity: up to which a joint stands still [rad/s], [m/s].
         settle_s: messages arrive at most this much later than others of the same moment [s]; results come that much later.
         stop_grace_s: a stop so soon after a rollout's end belongs to it: what ran between them counts to no rollout [s].
@@ -63,6 +63,20 @@ class MonitorConfig:
             if not (math.isfinite(value) and value >= 0) or (value == 0 and name == "control_dt_s"):
                 raise InvalidConfig(f"{name} must be a finite number of at least 0, control_dt_s above 0; got {value} for {name}")
 
+    def disagreements(self, record: ChunkRecord) -> dict[str, str]:
+        """Returns a sentence for each setting here that a record says otherwise, by its name; the record's counts.
+
+        >>> record = ChunkRecord(10.1, 10.0, 8, 16, 0, 10.1, 0.1, 0.1, "published", control_dt_s=0.1, asynchronous=True)
+        >>> MonitorConfig().disagreements(record)
+        {'control_dt_s': 'control_dt_s is 0.05 here and 0.1 in chunk_info, which counts'}
+        """
+        said = {"control_dt_s": (self.control_dt_s, record.control_dt_s), "asynchronous": (self.asynchronous, record.asynchronous)}
+        return {
+            name: f"{name} is {ours} here and {theirs} in chunk_info, which counts"
+            for name, (ours, theirs) in said.items()
+            if theirs is not None and not math.isclose(ours, theirs, rel_tol=1e-6)
+        }
+
 
 class _End(NamedTuple):
     at_s: float
@@ -74,7 +88,8 @@ class ExecutionMonitor:
     """Follows chunks from their publication to their end.
 
     A published chunk takes over at its `join_s` and runs until the next one takes over, it has no steps left, the arm is stopped, or the
-    rollout ends, whatever comes first: `executed_steps` is that time in control steps, and their sum is the rollout's `steps`. Everything
+    rollout ends, whatever comes first: `executed_steps` is that time in control steps, and their sum is the rollout's `steps`. How long a
+    step is and whether steps beyond the horizon run, its record says; `config` where it does not. Everything
     follows from stamps, not from when and in which order messages came, as long as none is later than `settle_s`; what comes twice
     counts once. Only lost joint states are measured around; a lost record makes its trajectory look like a stop.
 
@@ -118,6 +133,7 @@ class ExecutionMonitor:
         self._stop_reasons: deque[tuple[float, str]] = deque(maxlen=32)
         self._executions: list[ChunkExecution] = []
         self._path: list[NDArray[np.float64]] = []
+        self._path_s = 0.0
         self._path_known = True
 
     # What arrives.
@@ -197,7 +213,8 @@ class ExecutionMonitor:
         following = self._log.next_chunk(stamp_s)
         if following is not None:
             join_s = _join_s(following)
-            possible.append(_End(join_s, EndReason.HELD if join_s > self._runout_s(chunk) + self._half_step_s else EndReason.REPLACED))
+            held = join_s > self._runout_s(chunk) + self._dt_s(chunk) / 2
+            possible.append(_End(join_s, EndReason.HELD if held else EndReason.REPLACED))
         stop_s = self._log.first_stop(stamp_s)
         if stop_s is not None:
             possible.append(_End(stop_s, EndReason.STOPPED))
@@ -218,24 +235,26 @@ class ExecutionMonitor:
         """Whether the stop that follows a rollout's end can still arrive."""
         return self._now_s < self._last_end_s + self.config.stop_grace_s + self.config.settle_s
 
-    @property
-    def _half_step_s(self) -> float:
-        return self.config.control_dt_s / 2
+    def _dt_s(self, chunk: ChunkRecord) -> float:
+        """Returns the length of a chunk's steps [s]."""
+        return self.config.control_dt_s if chunk.control_dt_s is None else chunk.control_dt_s
 
     def _num_steps(self, chunk: ChunkRecord) -> int:
         """Returns how many steps a chunk has from where it takes over."""
         first = chunk.dropped_steps or 0
-        return (chunk.chunk_size if self.config.asynchronous else max(chunk.execute_horizon, first + 1)) - first
+        asynchronous = self.config.asynchronous if chunk.asynchronous is None else chunk.asynchronous
+        return (chunk.chunk_size if asynchronous else max(chunk.execute_horizon, first + 1)) - first
 
     def _runout_s(self, chunk: ChunkRecord) -> float:
-        return _join_s(chunk) + self._num_steps(chunk) * self.config.control_dt_s
+        """Returns when a chunk's last step ends [s]."""
+        return _join_s(chunk) + self._num_steps(chunk) * self._dt_s(chunk)
 
     def _execution(self, chunk: ChunkRecord, end: _End) -> ChunkExecution:
         """Measures a chunk that has ended, and takes it off the open ones."""
         self._log.chunks.remove(chunk)
         self._final_stamp_s = stamp_of(chunk)
         join_s, runout_s = _join_s(chunk), self._runout_s(chunk)
-        steps = math.floor((end.at_s - join_s) / self.config.control_dt_s + 0.5)
+        steps = math.floor((end.at_s - join_s) / self._dt_s(chunk) + 0.5)
         steps = min(max(steps, 0), self._num_steps(chunk))
         trajectory = self._log.trajectory(stamp_of(chunk))
         rests_s = runout_s if trajectory is None else max(runout_s, rest_s(trajectory, self.config.still_velocity))
@@ -247,14 +266,13 @@ class ExecutionMonitor:
             end_s=end.at_s,
             reason=end.reason,
             detail=end.detail,
-            wait_s=max(0.0, end.at_s - runout_s),
-            gap_s=max(0.0, end.at_s - rests_s),
+            gap_s=max(0.0, end.at_s - runout_s),
             tracking=self._tracking(trajectory, join_s, min(end.at_s, max(runout_s, rests_s))),
-            progress=self._followed(join_s, steps),
+            progress=self._followed(chunk, steps),
         )
         if counts:
             self._executions.append(execution)
-            self._extend_path(trajectory, join_s, min(end.at_s, rests_s))
+            self._extend_path(trajectory, chunk, min(end.at_s, rests_s))
         return execution
 
     def _tracking(self, trajectory: Trajectory | None, begin_s: float, end_s: float) -> TrackingError | None:
@@ -266,37 +284,37 @@ class ExecutionMonitor:
         commanded = commanded_positions(trajectory, self._arm, times)
         return tracking_error(commanded, measured[:, : len(self._arm)], self._arm)
 
-    def _followed(self, join_s: float, steps: int) -> Progress | None:
+    def _followed(self, chunk: ChunkRecord, steps: int) -> Progress | None:
         """Returns what came of a chunk's steps, together with those before it when the arm did not wait between them."""
-        if join_s > self._contiguous_s + self._half_step_s:
+        join_s, dt_s = _join_s(chunk), self._dt_s(chunk)
+        if dt_s != self._progress.control_dt_s:
+            self._progress = StepProgress(dt_s, self.config.still_velocity)
+        if join_s > self._contiguous_s + dt_s / 2:
             self._progress.restart()
-        self._contiguous_s = join_s + steps * self.config.control_dt_s
-        positions = self._history.at(self._grid(join_s, 0, steps)) if steps else None
+        self._contiguous_s = join_s + steps * dt_s
+        positions = self._history.at(_grid(join_s, dt_s, 0, steps)) if steps else None
         if positions is None:
             self._progress.restart()
             return None
         return self._progress.follow(positions)
 
-    def _extend_path(self, trajectory: Trajectory | None, join_s: float, end_s: float) -> None:
+    def _extend_path(self, trajectory: Trajectory | None, chunk: ChunkRecord, end_s: float) -> None:
         """Adds to the rollout's path where the arm was commanded to be, once a control step while it moved."""
         if trajectory is None or not set(self._arm) <= set(trajectory.joint_names):
             self._path_known = False
             return
-        steps = max(0, math.floor((end_s - join_s) / self.config.control_dt_s + 0.5))
-        times = self._grid(join_s, 1 if self._path else 0, steps)
-        self._path += list(commanded_positions(trajectory, self._arm, times))
-
-    def _grid(self, join_s: float, first: int, last: int) -> NDArray[np.float64]:
-        """Returns the ends of control steps after a chunk took over [s]."""
-        return np.array([join_s + step * self.config.control_dt_s for step in range(first, last + 1)])
+        join_s, dt_s = _join_s(chunk), self._dt_s(chunk)
+        steps = max(0, math.floor((end_s - join_s) / dt_s + 0.5))
+        self._path += list(commanded_positions(trajectory, self._arm, _grid(join_s, dt_s, 1 if self._path else 0, steps)))
+        self._path_s += steps * dt_s
 
     def _rollout(self, end_s: float, success: bool) -> list[EndedRollout]:
         """Returns the rollout that ended, if anything ran in it, and begins the next one."""
         begin_s, first_ever = self._begin_s(), self._last_end_s == -math.inf
         calls = [call for call in self._log.calls if begin_s < counted_s(call) <= end_s]
-        executions, path, path_known = self._executions, self._path, self._path_known
+        executions, path, path_s, path_known = self._executions, self._path, self._path_s, self._path_known
         self._last_end_s, self._begun_s = end_s, None
-        self._executions, self._path, self._path_known = [], [], True
+        self._executions, self._path, self._path_s, self._path_known = [], [], 0.0, True
         if not executions:
             return []
         self.num_rollouts += 1
@@ -309,7 +327,7 @@ class ExecutionMonitor:
             max(call.chunk_size for call in calls),
             wall_clock_s=end_s - min(asked_s(call) for call in calls),
             inference_s=sum(times) if len(times) == len(calls) else None,
-            motion_s=(len(path) - 1) * self.config.control_dt_s if motion else None,
+            motion_s=path_s if motion else None,
             shortest_s=shortest_duration_s(np.array(path), self._limits.velocity, self._limits.acceleration) if motion else None,
         )
         began_here = not first_ever or not executions[0].record.dropped_steps
@@ -327,3 +345,8 @@ class ExecutionMonitor:
 def _join_s(record: ChunkRecord) -> float:
     assert record.join_s is not None
     return record.join_s
+
+
+def _grid(join_s: float, dt_s: float, first: int, last: int) -> NDArray[np.float64]:
+    """Returns the ends of control steps after a chunk took over [s]."""
+    return np.array([join_s + step * dt_s for step in range(first, last + 1)])

@@ -37,7 +37,7 @@ class StepProgress:
     """
 
     def __init__(self, control_dt_s: float, still_velocity: float) -> None:
-        self._dt_s, self._tolerance = control_dt_s, still_velocity * control_dt_s
+        self.control_dt_s, self._tolerance = control_dt_s, still_velocity * control_dt_s
         self._recent: deque[NDArray[np.float64]] = deque(maxlen=max(1, round(BACK_S / control_dt_s)))
         self._num_still = 0
 
@@ -63,4 +63,4 @@ class StepProgress:
             self._num_still = self._num_still + 1 if stood else 0
             longest = max(longest, self._num_still)
             self._recent.append(pose)
-        return Progress(still, redundant, longest * self._dt_s)
+        return Progress(still, redundant, longest * self.control_dt_s)

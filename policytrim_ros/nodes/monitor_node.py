@@ -55,6 +55,7 @@ class MonitorNode(Node):
         self._recording_failed = ""
         self._joints_s: float | None = None  # when joint states came last, on the steady clock
         self._num_unreadable: Counter[str] = Counter()  # messages, by topic
+        self._disagreeing: set[str] = set()  # parameters that chunk_info says otherwise
         self._health = Health(OK, "no chunk has ended yet")
         self._last: ChunkExecution | None = None
         recorded: dict[str, str] = {}
@@ -141,7 +142,12 @@ class MonitorNode(Node):
         self._monitor.trajectory_arrived(messages.from_joint_trajectory(message), self._now_s)
 
     def _chunk_info_arrived(self, message: Any) -> None:
-        self._monitor.chunk_info_arrived(messages.from_chunk_info(message), self._now_s)
+        record = messages.from_chunk_info(message)
+        for name, words in self._settings.counting.disagreements(record).items():
+            if name not in self._disagreeing:
+                self._disagreeing.add(name)
+                self.get_logger().warning(words)
+        self._monitor.chunk_info_arrived(record, self._now_s)
 
     def _diagnostics_arrived(self, message: Any) -> None:
         for status in message.status:

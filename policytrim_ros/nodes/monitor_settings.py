@@ -16,14 +16,14 @@ class MonitorSettings:
 
     Args:
         robot: name of a file in config/robots, or the path of a YAML file; as policy_node's.
-        control_dt_s: between two actions of the policy [s].
-        asynchronous: as policy_node's.
+        control_dt_s: between two actions of a policy whose chunk_info does not say it [s]; policy_node's does.
+        asynchronous: whether the arm goes on with a chunk while the next one is not there, likewise.
         still_velocity: up to which a joint stands still [rad/s], [m/s].
         settle_s: messages arrive at most this much later than others of the same moment; results come that much later [s].
         stop_grace_s: a stop so soon after a rollout's end belongs to it: what ran between them counts to no rollout [s].
         tracking_warn_rad: a measured joint further from where it was commanded to be is a warning [rad].
         tracking_error_rad: likewise an error [rad].
-        gap_warn_s: a warning when the arm stood still for longer while it waited for the next chunk [s].
+        gap_warn_s: a warning when the next chunk was waited for longer, without a step to run [s].
         still_warn_s: a stall, and a warning, when no joint moved for longer while chunks ran [s].
         inference_warn_s: a warning when the policy took longer [s].
         joint_states_timeout_s: an error when no joint states came for longer [s].

@@ -21,7 +21,7 @@ COLUMNS = (
 """Of `rollout_rows`."""
 NOTE = (
     "Steps are control steps in which a chunk ran; calls are all questions to the policy, refused answers too; utilisation: steps over "
-    "calls times chunk_size; gaps: the arm was commanded to stand still while it waited for the next chunk; longest still: no measured "
+    "calls times chunk_size; gaps: no step ran while the next chunk was waited for; longest still: no measured "
     "joint moved while chunks ran; redundant: steps still, or back to where the joints had just been; tracking: largest distance of a "
     "measured joint from where it was commanded to be."
 )
