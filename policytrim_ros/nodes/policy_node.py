@@ -253,7 +253,7 @@ def _stamp_s(message: Any, now_s: float) -> float:
 
 def main(args: list[str] | None = None) -> int:
     """Runs the node; returns the exit code."""
-    return run_node(PolicyNode, args, holds_at_end=True)
+    return run_node(PolicyNode, args)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import signal
 import sys
+import time
 from collections.abc import Callable
+from contextlib import suppress
+from types import FrameType
 from typing import Any
 
 import rclpy
@@ -14,29 +17,29 @@ from rclpy.signals import SignalHandlerOptions
 
 from policytrim_gym.errors import PolicyTrimError
 
+SAME_CTRL_C_S = 0.5
+"""Ctrl-C reaches a node from the terminal and again from launch, which passes it on: what comes so soon after the first is the same [s]."""
+LOOK_S = 0.1
+"""So often a node that nothing happens to looks whether it shall end [s]."""
 
-def run_node(make_node: Callable[[], Any], args: list[str] | None = None, holds_at_end: bool = False) -> int:
-    """Makes a node and serves it until Ctrl-C, SIGTERM or an error; returns the exit code.
 
-    What a user can mend (parameters, files, packages that are missing) becomes one line on stderr and exit code 1.
+def run_node(make_node: Callable[[], Any], args: list[str] | None = None) -> int:
+    """Makes a node and serves it until Ctrl-C, SIGTERM or an error; returns the exit code, 0 after a signal.
+
+    ROS stays up until `destroy_node` has returned, so that it can still publish; rclpy's own handlers would shut it down at once. The first
+    signal ends the spinning between two callbacks, a later one also ends a callback that is long, or `destroy_node`. What a user can mend
+    (parameters, files, packages that are missing) becomes one line on stderr and exit code 1.
 
     Args:
         make_node: makes it, when ROS has been set up.
-        args: command line; None: that of the process.
-        holds_at_end: whether `destroy_node` still publishes: a signal then ends the spinning while ROS is up, where rclpy would shut it
-            down at once. It does so between two callbacks, so the node must have a timer; a second signal ends a callback that is long.
     """
-    node = None
+    node, ending = None, _Ending()
     try:
-        rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO if holds_at_end else None)
-        if holds_at_end:
-            for number in (signal.SIGINT, signal.SIGTERM):
-                signal.signal(number, signal.default_int_handler)
+        rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, ending)
         node = make_node()
-        if holds_at_end:
-            _spin_until_signal(node)
-        else:
-            rclpy.spin(node)
+        _spin_until(ending, node)
     except (KeyboardInterrupt, ExternalShutdownException):
         return 0
     except (PolicyTrimError, ParameterException) as error:
@@ -44,34 +47,41 @@ def run_node(make_node: Callable[[], Any], args: list[str] | None = None, holds_
     except RuntimeError as error:
         if node is None:  # what rclpy itself says about arguments and parameter files
             return _failed(error)
-        if rclpy.ok():
-            raise
-        return 0  # a signal came while a callback ran: nothing can be published any more
+        raise
     finally:
-        if node is not None:
-            node.destroy_node()
+        with suppress(KeyboardInterrupt):
+            if node is not None:
+                node.destroy_node()
         rclpy.try_shutdown()
     return 0
 
 
-def _spin_until_signal(node: Any) -> None:
-    """Serves a node until SIGINT or SIGTERM.
+class _Ending:
+    """What SIGINT and SIGTERM do: the first is noted while a node is served, and raised before; later ones are raised."""
 
-    The first one is noted, not raised: Python drops what is raised while it frees an object, and the node would run on.
+    def __init__(self) -> None:
+        self.noted_s: float | None = None  # when the first came
+        self.is_served = False
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        now_s, first = time.monotonic(), self.noted_s is None
+        self.noted_s = now_s if self.noted_s is None else self.noted_s
+        if not self.is_served if first else now_s - self.noted_s > SAME_CTRL_C_S:
+            raise KeyboardInterrupt
+
+
+def _spin_until(ending: _Ending, node: Any) -> None:
+    """Serves a node until a signal.
+
+    It is noted, not raised: raised it could come in the middle of a message's conversion, which makes another error of it, or while Python
+    frees an object, where it is dropped and the node would run on.
     """
-    noted: list[int] = []
-
-    def note(number: int, frame: Any) -> None:
-        noted.append(number)
-        signal.signal(number, signal.default_int_handler)
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, note)
+    ending.is_served = True
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     try:
-        while not noted:
-            executor.spin_once()
+        while ending.noted_s is None:
+            executor.spin_once(timeout_sec=LOOK_S)
     finally:
         executor.remove_node(node)
 
