@@ -46,7 +46,7 @@ def test_peaks_and_extremes_are_what_fine_sampling_finds(seed: int) -> None:
     motion = waypoints(seed)
     start, end = segment_accelerations(*motion)
     peaks = peak_velocities(motion.times_s, motion.velocities, start, end)
-    extremes = extreme_positions(*motion)
+    extremes = extreme_positions(*motion, start, end)
     for row in range(5):
         positions, velocities = fine(motion, row)
         ends = np.abs(motion.velocities[row : row + 2]).max(axis=0)
@@ -59,8 +59,9 @@ def test_peaks_and_extremes_are_what_fine_sampling_finds(seed: int) -> None:
 def test_motion_of_constant_acceleration_has_no_extremes_of_its_own_where_it_does_not_turn() -> None:
     times = np.array([0.0, 0.1])
     positions, velocities = np.array([[0.0], [0.01 + 0.05]]), np.array([[0.1], [1.1]])
-    np.testing.assert_allclose(segment_accelerations(times, positions, velocities), 10.0)
-    np.testing.assert_array_equal(extreme_positions(times, positions, velocities), 0.0)
+    start, end = segment_accelerations(times, positions, velocities)
+    np.testing.assert_allclose([start, end], 10.0)
+    np.testing.assert_array_equal(extreme_positions(times, positions, velocities, start, end), 0.0)
 
 
 def test_before_the_first_and_after_the_last_waypoint_joints_rest() -> None:

@@ -20,10 +20,7 @@ Array = NDArray[np.float64]
 
 def segment_accelerations(times_s: Array, positions: Array, velocities: Array) -> tuple[Array, Array]:
     """Returns a0 and a1 of each segment, (N - 1, n) each, of N waypoints."""
-    duration = np.diff(times_s)[:, None]
-    mean = np.diff(positions, axis=0) / duration
-    before, after = velocities[:-1], velocities[1:]
-    return (6.0 * mean - 4.0 * before - 2.0 * after) / duration, (-6.0 * mean + 2.0 * before + 4.0 * after) / duration
+    return _accelerations(_durations(times_s), positions[1:] - positions[:-1], velocities[:-1], velocities[1:])
 
 
 def peak_velocities(times_s: Array, velocities: Array, start: Array, end: Array) -> Array:
@@ -33,16 +30,20 @@ def peak_velocities(times_s: Array, velocities: Array, start: Array, end: Array)
         times_s, velocities: of the waypoints, (N,) and (N, n).
         start, end: accelerations of `segment_accelerations`.
     """
-    duration = np.diff(times_s)[:, None]
+    duration = _durations(times_s)
     turns = start * end < 0.0
     span = np.where(turns, start - end, 1.0)
     return np.where(turns, velocities[:-1] + start**2 * duration / (2.0 * span), velocities[1:])
 
 
-def extreme_positions(times_s: Array, positions: Array, velocities: Array) -> Array:
-    """Returns the positions at both instants where velocities may pass 0 in a segment, (2, N - 1, n); its start where they do not."""
-    duration = np.diff(times_s)[:, None]
-    start, end = segment_accelerations(times_s, positions, velocities)
+def extreme_positions(times_s: Array, positions: Array, velocities: Array, start: Array, end: Array) -> Array:
+    """Returns the positions at both instants where velocities may pass 0 in a segment, (2, N - 1, n); its start where they do not.
+
+    Args:
+        times_s, positions, velocities: of the waypoints, (N,) and (N, n).
+        start, end: accelerations of `segment_accelerations`.
+    """
+    duration = _durations(times_s)
     jerk = (end - start) / duration
     before = velocities[:-1]
     # v0 + a0 t + j t^2 / 2 = 0, in the form that stays exact when j is nearly 0.
@@ -72,12 +73,23 @@ def sample(waypoints: Waypoints, at_s: float) -> MotionState:
     after = min(int(np.searchsorted(times, at_s, side="right")), len(times) - 1)
     if at_s == times[after] or after == 0:
         return MotionState(waypoints.positions[after].copy(), waypoints.velocities[after].copy())
-    pair = slice(after - 1, after + 1)
-    start, end = (values[0] for values in segment_accelerations(times[pair], waypoints.positions[pair], waypoints.velocities[pair]))
-    passed = at_s - times[after - 1]
-    jerk = (end - start) / (times[after] - times[after - 1])
-    velocity = waypoints.velocities[after - 1]
+    before, duration = after - 1, times[after] - times[after - 1]
+    position, velocity = waypoints.positions[before], waypoints.velocities[before]
+    start, end = _accelerations(duration, waypoints.positions[after] - position, velocity, waypoints.velocities[after])
+    passed = at_s - times[before]
+    jerk = (end - start) / duration
     return MotionState(
-        waypoints.positions[after - 1] + passed * (velocity + passed * (start / 2.0 + passed * jerk / 6.0)),
+        position + passed * (velocity + passed * (start / 2.0 + passed * jerk / 6.0)),
         velocity + passed * (start + passed * jerk / 2.0),
     )
+
+
+def _durations(times_s: Array) -> Array:
+    """Returns how long each segment takes, (N - 1, 1)."""
+    return (times_s[1:] - times_s[:-1])[:, None]
+
+
+def _accelerations(duration: Array, way: Array, before: Array, after: Array) -> tuple[Array, Array]:
+    """Returns a0 and a1 of segments, in the shape of `way`, from the velocities at both ends."""
+    mean = way / duration
+    return (6.0 * mean - 4.0 * before - 2.0 * after) / duration, (-6.0 * mean + 2.0 * before + 4.0 * after) / duration

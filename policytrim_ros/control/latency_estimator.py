@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from collections import deque
 
-import numpy as np
-
 from policytrim_gym.errors import InvalidConfig
 
 FEW = 5
@@ -53,21 +51,25 @@ class LatencyEstimator:
                 raise InvalidConfig(f"{name} must be a finite number in {low:g}..{high:g}, got {value}")
         self._dt_s, self._initial_s, self._quantile, self._margin_s = control_dt_s, initial_s, quantile, margin_s
         self._latencies_s: deque[float] = deque(maxlen=window)
+        self._expected_s = initial_s + margin_s
 
     def record(self, latency_s: float) -> None:
         """Adds the time from asking to an answer [s]; what is no duration (a clock that jumped) is left out."""
         if math.isfinite(latency_s) and latency_s >= 0.0:
             self._latencies_s.append(latency_s)
+            self._expected_s = self._upper_s() + self._margin_s
 
     @property
     def expected_s(self) -> float:
         """The latency to be ready for, with the margin [s]."""
-        if len(self._latencies_s) < FEW:
-            expected_s = max([self._initial_s, *self._latencies_s])
-        else:
-            # "higher": an answer that really took this long, not a mean of two.
-            expected_s = float(np.quantile(self._latencies_s, self._quantile, method="higher"))
-        return expected_s + self._margin_s
+        return self._expected_s
+
+    def _upper_s(self) -> float:
+        ordered = sorted(self._latencies_s)
+        if len(ordered) < FEW:
+            return max(self._initial_s, ordered[-1])
+        # An answer that really took this long, not a mean of two.
+        return ordered[math.ceil(self._quantile * (len(ordered) - 1))]
 
     @property
     def lead_steps(self) -> int:

@@ -88,28 +88,30 @@ class TrajectoryGate:
         return None
 
     def _check_positions(self, positions: Array, commanded: MotionState, first: int) -> Refusal | None:
+        """Positions of waypoints, or at several instants behind each, (..., N, n)."""
         # An arm that rests beyond a limit, as measured joints may, must be able to come back.
         lower = np.minimum(self._limits.lower, commanded.positions) - ROUNDING
         upper = np.maximum(self._limits.upper, commanded.positions) + ROUNDING
         outside = (positions < lower) | (positions > upper)
         if not outside.any():
             return None
-        row, column = np.argwhere(outside)[0]
+        *instant, row, column = np.argwhere(outside)[0]
         low, high = self._limits.lower[column], self._limits.upper[column]
         place = f"{self._names[column]} at or after waypoint {row + first}"
-        return Refusal(RefusalReason.POSITION_LIMIT, f"{place} must be in {low:.4g}..{high:.4g}, got {positions[row, column]:.4g}")
+        return Refusal(
+            RefusalReason.POSITION_LIMIT, f"{place} must be in {low:.4g}..{high:.4g}, got {positions[(*instant, row, column)]:.4g}"
+        )
 
     def _check_cubics(self, times: Array, positions: Array, velocities: Array, commanded: MotionState, first: int) -> Refusal | None:
-        limits, duration = self._limits, np.diff(times)[:, None]
+        limits, duration = self._limits, (times[1:] - times[:-1])[:, None]
         start, end = segment_accelerations(times, positions, velocities)
         fastest = np.maximum(np.abs(velocities[1:]), np.abs(peak_velocities(times, velocities, start, end)))
         hardest = np.maximum(np.abs(start), np.abs(end))
         speed_limit = limits.velocity * (1 + SHARE) + 4 * FLOAT32 / duration
         push_limit = limits.acceleration * (1 + SHARE) + 12 * FLOAT32 / duration**2
-        earlier, later = extreme_positions(times, positions, velocities)
+        extremes = extreme_positions(times, positions, velocities, start, end)
         return (
-            self._check_positions(earlier, commanded, first)
-            or self._check_positions(later, commanded, first)
+            self._check_positions(extremes, commanded, first)
             or self._over(fastest, speed_limit, RefusalReason.VELOCITY_LIMIT, "move at", first, "rad/s or m/s")
             or self._over(hardest, push_limit, RefusalReason.ACCELERATION_LIMIT, "accelerate by", first, "rad/s^2 or m/s^2")
             or self._check_end(velocities[-1], len(times) - 2 + first)
