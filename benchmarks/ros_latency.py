@@ -5,9 +5,9 @@ it publishes joint states, stamped as they are sent, and it plays the trajectori
 topics: when its observation was measured, when the answer came and how long the policy took (`chunk_info`), when the chunk was out (the
 stamp of `chunk_info`, which is published after the trajectory), and when this process had the trajectory.
 
-The parts: from the measurement to the question, from the policy's answer to the chunk, and the policy between them. Asynchronous
-execution asks at a moment of the present chunk, with the newest joint state, which is then up to 10 ms old; synchronous execution asks
-with the first one after the window, when it arrives. Goal for all but the policy: p50 at most 5 ms, p99 at most 20 ms.
+The parts: from the measurement to the question, from the policy's answer to the chunk, and the policy between them. Both ways
+ask when a joint state arrives: asynchronous execution with the last one before the question is due, synchronous execution with the first
+one after the window. Goal for all but the policy: p50 at most 5 ms, p99 at most 20 ms.
 
     python benchmarks/ros_latency.py
     python benchmarks/ros_latency.py --seconds 20 --json runs/ros_latency.json

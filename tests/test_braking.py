@@ -7,9 +7,10 @@ import pytest
 
 from policytrim_gym.errors import InvalidChunk
 from policytrim_gym.robot.robot_model import load_robot
-from policytrim_ros.control.braking import HOLD_S, TICK_S, braking_waypoints
+from policytrim_ros.control.braking import HOLD_S, HOLD_TAIL_S, TICK_S, braking_waypoints, held_longer
 from policytrim_ros.control.cubic_segments import sample, segment_accelerations
 from policytrim_ros.control.motion_state import MotionState, Waypoints
+from policytrim_ros.control.trajectory import Trajectory
 
 LIMITS = load_robot("policytrim_arm").limits
 DOF = len(LIMITS.velocity)
@@ -62,3 +63,14 @@ def test_an_arm_at_rest_holds_where_it_is() -> None:
 def test_a_state_that_is_not_known_is_refused_instead_of_zeroed(wrong: float) -> None:
     with pytest.raises(InvalidChunk, match="must be finite"):
         braking_waypoints(MotionState(np.array([0.0, wrong]), np.zeros(2)), np.ones(2))
+
+
+def test_a_longer_hold_is_the_same_motion_with_a_rest_behind_it() -> None:
+    names = tuple(f"joint_{index}" for index in range(DOF))
+    braking = braking_waypoints(moving(1), LIMITS.acceleration)
+    longer = held_longer(Trajectory(names, braking.positions, braking.velocities, braking.times_s, 7.0))
+    motion = Waypoints(longer.times_s, longer.positions, longer.velocities)
+    for at_s in np.linspace(braking.times_s[0], braking.times_s[-1] + HOLD_TAIL_S, 100):
+        for wanted, found in zip(sample(braking, at_s), sample(motion, at_s)):
+            np.testing.assert_array_equal(found, wanted)
+    assert longer.end_s == 7.0 + braking.times_s[-1] + HOLD_TAIL_S

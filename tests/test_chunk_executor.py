@@ -176,7 +176,10 @@ def test_a_stop_brakes_within_the_limits_and_holds_where_the_arm_is_never_at_zer
     rig.run(at_s)
     rig.carry_out(rig.executor.stop(rig.now_s))
     stopped = len(rig.desired)
-    rig.run(1.0)
+    rig.run(0.5)
+    assert rig.executor.state is ExecutorState.HOLDING  # braking has ended, whatever the rest that a hold says behind it
+    assert all(hold.arm.end_s > rig.now_s + 0.5 and not hold.arm.velocities[-2:].any() for hold in rig.of(Hold))
+    rig.run(0.5)
     positions, velocities = (np.array([state[part] for _, state in rig.desired]) for part in range(2))
     assert (np.abs(np.diff(velocities, axis=0)) <= LIMITS.acceleration * 0.01 * (1 + 1e-6) + 1e-9).all()
     braking_s = (LIMITS.velocity / LIMITS.acceleration).max()

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
 from policytrim_gym.errors import InvalidChunk
 from policytrim_ros.control.motion_state import MotionState, Waypoints
+from policytrim_ros.control.trajectory import Trajectory
 
 TICK_S = 1e-3
 """Stopping times are whole ticks [s]: waypoints a rounding error apart would turn it into acceleration."""
 HOLD_S = 0.1
 """After which an arm that already rests gets its only waypoint [s]."""
+HOLD_TAIL_S = 1.0
+"""A hold says for so long that the arm rests [s]: a controller refuses a trajectory that ends before it arrives, and braking is short."""
 
 
 def braking_waypoints(state: MotionState, acceleration_limits: NDArray[np.float64]) -> Waypoints:
@@ -46,3 +51,18 @@ def braking_waypoints(state: MotionState, acceleration_limits: NDArray[np.float6
     passed = np.minimum(times[:, None], stops)
     left = np.where(stops > 0.0, 1.0 - passed / np.where(stops > 0.0, stops, 1.0), 0.0)
     return Waypoints(times, positions + velocities * passed * (1.0 + left) / 2.0, velocities * left)
+
+
+def held_longer(trajectory: Trajectory) -> Trajectory:
+    """Returns a trajectory that ends at rest with its last waypoint said once more, `HOLD_TAIL_S` later.
+
+    >>> held_longer(Trajectory(("elbow",), np.array([[0.3]]), np.array([[0.0]]), np.array([0.1]), stamp_s=5.0)).times_s
+    array([0.1, 1.1])
+    """
+    assert trajectory.velocities is not None
+    return replace(
+        trajectory,
+        positions=np.concatenate([trajectory.positions, trajectory.positions[-1:]]),
+        velocities=np.concatenate([trajectory.velocities, np.zeros_like(trajectory.velocities[-1:])]),
+        times_s=np.append(trajectory.times_s, trajectory.times_s[-1] + HOLD_TAIL_S),
+    )

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from policytrim_gym.chunk import check_horizon
 from policytrim_ros.control.action_joints import ActionJoints
-from policytrim_ros.control.braking import braking_waypoints
+from policytrim_ros.control.braking import braking_waypoints, held_longer
 from policytrim_ros.control.chunk_gate import ChunkAnswer, ChunkGate, Refusal, RefusalReason
 from policytrim_ros.control.chunk_trajectory import ChunkPlanner
 from policytrim_ros.control.commands import (
@@ -27,6 +27,8 @@ from policytrim_ros.control.execution_timeline import ExecutionTimeline
 from policytrim_ros.control.executor_config import ExecutorConfig
 from policytrim_ros.control.latency_estimator import LatencyEstimator
 from policytrim_ros.control.motion_state import MeasuredState
+from policytrim_ros.control.observation_period import ObservationPeriod
+from policytrim_ros.control.running_chunk import RunningChunk
 from policytrim_ros.control.trajectory_gate import TrajectoryGate
 from policytrim_ros.control.watchdog import Expiry, Watchdog
 
@@ -51,18 +53,6 @@ class _Pending(NamedTuple):
 
     observation_stamp_s: float
     asked_s: float
-
-
-class _Running(NamedTuple):
-    """The chunk that is being run."""
-
-    join_s: float
-    first_step: int
-    execute_horizon: int
-
-    def step_s(self, index: int, control_dt_s: float) -> float:
-        """Returns when a step of the chunk begins, not before the chunk took over [s]."""
-        return self.join_s + max(0, index - self.first_step) * control_dt_s
 
 
 class ChunkExecutor:
@@ -109,8 +99,9 @@ class ChunkExecutor:
         self._measured: MeasuredState | None = None
         self._timeline: ExecutionTimeline | None = None
         self._observed_s = self._asked_stamp_s = -math.inf
+        self._period = ObservationPeriod()
         self._pending: _Pending | None = None
-        self._running: _Running | None = None
+        self._running: RunningChunk | None = None
         self._num_refusals = 0
         self._measured_hold_due = False
 
@@ -167,9 +158,14 @@ class ChunkExecutor:
         self._watchdog.arrived(name, stamp_s, now_s)
 
     def observation_arrived(self, stamp_s: float, now_s: float) -> list[Command]:
-        """Notes that a whole observation is there, whose newest part is of this stamp."""
+        """Notes that a whole observation is there, whose newest part is of this stamp.
+
+        A question that is due before the next one can be there is asked now: later it would be asked with this observation, too. It is
+        asked half a control step early at most, and not before the present chunk has taken over.
+        """
+        self._period.arrived(stamp_s)
         self._observed_s = max(self._observed_s, stamp_s)
-        return self._ask(now_s)
+        return self._ask(now_s, min(self._period.shortest_s, 0.5 * self.config.control_dt_s))
 
     def answer_arrived(self, answer: ChunkAnswer, now_s: float) -> list[Command]:
         """Takes the policy's answer: publishes it, or refuses it as a whole.
@@ -249,15 +245,15 @@ class ChunkExecutor:
         self._pending = None
         self._watchdog.answered(POLICY)
 
-    def _ask(self, now_s: float) -> list[Command]:
+    def _ask(self, now_s: float, early_s: float = 0.0) -> list[Command]:
         """Returns the question when it is time for one, and an observation is there that was not asked with before."""
         if self.state not in (ExecutorState.WAITING, ExecutorState.EXECUTING) or self._pending is not None:
             return []
         stamp_s, after_s = self._observed_s, self._asked_stamp_s
         running = self._running
         if running is not None:
-            lead = self.latency.lead_steps if self.config.asynchronous else 0
-            due_s = running.step_s(running.execute_horizon - lead, self.config.control_dt_s)
+            lead, early_s = (self.latency.lead_steps, early_s) if self.config.asynchronous else (0, 0.0)
+            due_s = running.ask_s(lead, early_s, self.config.control_dt_s)
             if not self.config.asynchronous:
                 after_s = max(after_s, due_s)
             if now_s < due_s - 1e-9:
@@ -306,7 +302,7 @@ class ChunkExecutor:
         timeline.published(trajectory, join, len(targets))
         self._timeline = timeline
         self._gate.accept(answer.observation_stamp_s)
-        self._running = _Running(timeline.clock_s(join), first_step, horizon)
+        self._running = RunningChunk(timeline.clock_s(join), first_step, horizon)
         self.state = ExecutorState.EXECUTING
         record = ChunkRecord(
             stamp_s, answer.observation_stamp_s, horizon, config.chunk_size, first_step, timeline.clock_s(join), inference_s,
@@ -383,7 +379,7 @@ class ChunkExecutor:
         waypoints, stamp_s = timeline.splice(join, motion, self._begin_s(now_s))
         trajectory = self._joints.trajectory(waypoints, stamp_s)
         timeline.published(trajectory, join, num_steps=0)
-        return Hold(*self._joints.parted(trajectory), self.stop_reason, self.stop_message)
+        return Hold(*self._joints.parted(held_longer(trajectory)), self.stop_reason, self.stop_message)
 
     def _hold_measured(self, now_s: float) -> list[Command]:
         """Once the arm rests and was measured since, holds it there: an arm that was blocked or unpowered must not go on later."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,10 +15,6 @@ from policytrim_ros.control.commands import Ask, ChunkRecord, Command, Hold, Pub
 from policytrim_ros.control.joint_reader import JointReader
 from policytrim_ros.control.observation_joiner import JoinedObservation, ObservationJoiner
 from policytrim_ros.control.published_chunks import PublishedChunks
-from policytrim_ros.control.trajectory import Trajectory
-
-HOLD_TAIL_S = 1.0
-"""A hold says for so long that the arm rests [s]: a controller refuses a trajectory that ends before it arrives, and braking is short."""
 
 
 class Question(NamedTuple):
@@ -165,8 +160,6 @@ class PolicyLoop:
                 self._chunks.published(command.record, np.asarray(answer.actions, dtype=np.float64), self._last_step(command.record))
             elif isinstance(command, Hold):
                 self._chunks.stopped(now_s, self._joints.has_gripper)
-                gripper = None if command.gripper is None else _held_longer(command.gripper)
-                command = replace(command, arm=_held_longer(command.arm), gripper=gripper)
             else:
                 self.num_refused += 1
             orders.append(command)
@@ -186,14 +179,3 @@ class PolicyLoop:
             measured[-1] = np.clip(self._joints.robot.opening(measured[-1]), 0.0, 1.0)
         stamp_s = joined.stamp_s
         return Question(joined, chunks.last_targets(stamp_s, measured), chunks.newest_observation_s, chunks.consumed_steps(stamp_s))
-
-
-def _held_longer(trajectory: Trajectory) -> Trajectory:
-    """Returns a trajectory that ends at rest with its last waypoint said once more, `HOLD_TAIL_S` later."""
-    assert trajectory.velocities is not None
-    return replace(
-        trajectory,
-        positions=np.concatenate([trajectory.positions, trajectory.positions[-1:]]),
-        velocities=np.concatenate([trajectory.velocities, np.zeros_like(trajectory.velocities[-1:])]),
-        times_s=np.append(trajectory.times_s, trajectory.times_s[-1] + HOLD_TAIL_S),
-    )
