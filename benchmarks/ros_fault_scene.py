@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -19,17 +16,17 @@ import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
 from numpy.typing import NDArray
 from rclpy.qos import qos_profile_sensor_data
-from ros_probe import END_S, SETTLE_S, Probe
+from ros_probe import SETTLE_S, Probe
 from ros_scripted_policies import ROBOT
 from sensor_msgs.msg import Image, JointState
 from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
 
-from policytrim_gym.errors import WorkerFailed
 from policytrim_ros import messages
 from policytrim_ros.control.chunk_execution import ChunkExecution
 from policytrim_ros.control.commands import PUBLISHED, ChunkRecord
 from policytrim_ros.control.trajectory import Trajectory
+from policytrim_ros.demo.logged_process import LoggedProcess, uninterrupted
 from policytrim_ros.launch_plan import launch_plan
 
 SERVER, SIM, POLICY, MONITOR = "policy server", "sim_arm_node", "policy_node", "monitor_node"
@@ -108,8 +105,7 @@ class FaultScene:
         self.heard = Heard()
         self._commands, self._environment = _commands(self.recording, real_time_factor)
         self._environment |= environment
-        self._processes: dict[str, subprocess.Popen[bytes]] = {}
-        folder.mkdir(parents=True, exist_ok=True)
+        self._processes: dict[str, LoggedProcess] = {}
 
     def __enter__(self) -> FaultScene:
         self._probe = Probe("ros_faults", self._check)
@@ -127,31 +123,14 @@ class FaultScene:
 
     def start(self, name: str) -> None:
         """Starts a process; of the server, returns when it serves."""
-        log = self._log(name)
-        with log.open("wb") as file:
-            self._processes[name] = subprocess.Popen(
-                self._commands[name], env=os.environ | self._environment, stdout=file, stderr=subprocess.STDOUT, start_new_session=True
-            )
+        process = LoggedProcess(self._commands[name], self._folder / f"{name.replace(' ', '_')}.log", self._environment)
+        self._processes[name] = process
         if name == SERVER:
-            self.until(lambda: b"Ctrl-C stops" in log.read_bytes(), "the policy server")
+            self.until(lambda: "Ctrl-C stops" in process.said, "the policy server")
 
     def kill(self, name: str) -> None:
         """Ends a process as kill -9 does."""
-        process = self._processes.pop(name)
-        process.kill()
-        process.wait()
-
-    def end(self, name: str) -> None:
-        """Ends a process as Ctrl-C does, and returns when it has ended."""
-        process = self._processes.pop(name)
-        process.send_signal(signal.SIGINT)
-        try:
-            process.wait(END_S)
-        except subprocess.TimeoutExpired:
-            pass
-        finally:
-            process.kill()
-            process.wait()
+        self._processes.pop(name).kill()
 
     def until(self, condition: Callable[[], Any], what: str) -> None:
         """Returns when a condition holds; raises WorkerFailed when it does not in time."""
@@ -202,24 +181,15 @@ class FaultScene:
             publisher.publish(data)
 
     def _check(self) -> None:
-        for name, process in self._processes.items():
-            code = process.poll()
-            if code is not None:
-                said = self._log(name).read_text(errors="replace").strip().splitlines() or ["it said nothing"]
-                raise WorkerFailed(f"{name} must run on, it ended with exit code {code}: {said[-1]}")
-
-    def _log(self, name: str) -> Path:
-        return self._folder / f"{name.replace(' ', '_')}.log"
+        for process in self._processes.values():
+            process.check()
 
     def _end(self) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_IGN)  # impatience must leave nothing behind
-        for name in (POLICY, SIM, SERVER, MONITOR):
-            if name in self._processes:
-                self.end(name)
-        self._probe.__exit__(None, None, None)
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.default_int_handler)
+        with uninterrupted():
+            for name in (POLICY, SIM, SERVER, MONITOR):
+                if name in self._processes:
+                    self._processes.pop(name).end()
+            self._probe.__exit__(None, None, None)
 
 
 def _commands(recording: Path, real_time_factor: float | None) -> tuple[dict[str, list[str]], dict[str, str]]:
@@ -236,5 +206,5 @@ def _commands(recording: Path, real_time_factor: float | None) -> tuple[dict[str
     nodes[POLICY] = nodes[POLICY]._replace(remappings=relayed)
     uri = "python:ros_seeing_policy:seeing_circle_policy"
     serve = [sys.executable, "-m", "policytrim_gym", "serve", "--policy", uri, "--port", str(port)]
-    environment = {**plan.environment, "PYTHONPATH": str(HERE), "OMP_NUM_THREADS": "1"}
+    environment = {**plan.environment, "PYTHONPATH": str(HERE)}
     return {SERVER: serve, **{name: node.command() for name, node in nodes.items()}}, environment

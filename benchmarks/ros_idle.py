@@ -31,7 +31,7 @@ from typing import Any
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
 from ros_openpi_driver import ARM_TOPIC
-from ros_probe import SETTLE_S, Helper, Probe, helper, machine
+from ros_probe import SETTLE_S, Probe, machine, timing_parser
 from ros_scripted_policies import DT_S, HORIZON, INFERENCE_S, ROBOT
 from ros_standstill import standstill
 from sensor_msgs.msg import JointState
@@ -41,6 +41,7 @@ from policytrim_gym.files import write_json_atomic
 from policytrim_ros import messages
 from policytrim_ros.control.chunk_execution import ChunkExecution
 from policytrim_ros.control.commands import NOT_ARMED, PUBLISHED
+from policytrim_ros.demo.logged_process import LoggedProcess
 from policytrim_ros.demo.node_processes import NodeProcesses, local_domain
 from policytrim_ros.demo.rollout_driver import RolloutDriver
 from policytrim_ros.launch_plan import LaunchPlan, NodeStart, Value
@@ -133,7 +134,7 @@ def nodes(uri: str, seconds: float, asynchronous: bool | None) -> LaunchPlan:
     return LaunchPlan(tuple(plan), {})
 
 
-def drive(way: str, server: Helper, arguments: argparse.Namespace, folder: Path) -> Heard:
+def drive(way: str, server: LoggedProcess, arguments: argparse.Namespace, folder: Path) -> Heard:
     """Runs the episodes one way, in a domain of its own."""
     domain = local_domain()
     os.environ.update(domain)
@@ -150,7 +151,7 @@ def drive(way: str, server: Helper, arguments: argparse.Namespace, folder: Path)
         probe = stack.enter_context(Probe("ros_idle", check))
         if asynchronous is None:
             command = [sys.executable, str(HERE / "ros_openpi_driver.py"), "--policy", uri, "--episodes", str(episodes)]
-            driven = stack.enter_context(helper(command, folder / "openpi_driver.log", {}))
+            driven = stack.enter_context(LoggedProcess(command, folder / "openpi_driver.log", {}))
             checks.append(driven.has_ended)
             heard.listen(probe)
             probe.until(driven.has_ended, "the episodes of openpi-client", 60.0 + episodes * (arguments.seconds + 10.0))
@@ -164,25 +165,17 @@ def drive(way: str, server: Helper, arguments: argparse.Namespace, folder: Path)
     return heard
 
 
-def serving(folder: Path, stack: ExitStack) -> Helper:
+def serving(folder: Path, stack: ExitStack) -> LoggedProcess:
     """Starts the policy server, and returns when it serves."""
-    command = [
-        sys.executable,
-        "-m",
-        "policytrim_gym",
-        "serve",
-        "--policy",
-        "python:ros_scripted_policies:slow_circle_policy",
-        "--port",
-        "0",
-    ]
-    server = stack.enter_context(helper(command, folder / "serve.log", {"PYTHONPATH": str(HERE), "OMP_NUM_THREADS": "1"}))
+    policy = "python:ros_scripted_policies:slow_circle_policy"
+    command = [sys.executable, "-m", "policytrim_gym", "serve", "--policy", policy, "--port", "0"]
+    server = stack.enter_context(LoggedProcess(command, folder / "serve.log", {"PYTHONPATH": str(HERE)}))
     with Probe("ros_idle_start", server.check) as probe:
         probe.until(lambda: "Ctrl-C stops" in server.said, "the policy server")
     return server
 
 
-def address(server: Helper) -> str:
+def address(server: LoggedProcess) -> str:
     """Returns where the policy server said that it serves."""
     return "ws://" + server.said.partition("ws://")[2].partition(";")[0]
 
@@ -214,11 +207,8 @@ def _line(*cells: str) -> str:
 
 def main() -> int:
     """Measures, prints, and returns 1 when the goal is missed."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = timing_parser(__doc__, 20.0, "each episode")
     parser.add_argument("--episodes", type=int, default=10, help="of each way")
-    parser.add_argument("--seconds", type=float, default=20.0, help="of each episode")
-    parser.add_argument("--json", type=Path, help="file for the figures")
-    parser.add_argument("--logs", type=Path, help="folder for what the processes say")
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # also then every process is ended
     before, results = machine(), {}

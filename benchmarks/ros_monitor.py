@@ -11,9 +11,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import secrets
-import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -30,6 +27,9 @@ from policytrim_gym.robot.robot_model import load_robot
 from policytrim_ros import messages
 from policytrim_ros.control.commands import PUBLISHED, ChunkRecord
 from policytrim_ros.control.trajectory import Trajectory
+from policytrim_ros.demo.logged_process import LoggedProcess
+from policytrim_ros.demo.node_processes import local_domain
+from policytrim_ros.launch_plan import NodeStart, Value
 
 GOAL = 0.15
 DT_S, HORIZON, CHUNK_SIZE = 0.05, 8, 16
@@ -49,27 +49,22 @@ def chunk(number: int, now_s: float) -> tuple[Trajectory, ChunkRecord]:
     positions, velocities = np.tile(ROBOT.home, (len(times), 1)), np.zeros((len(times), ROBOT.dof))
     positions[:, 0], velocities[:, 0] = 0.2 * np.sin(phase), 0.2 * np.cos(phase)
     velocities[-1] = 0.0
-    record = ChunkRecord(now_s, now_s - 0.1, HORIZON, CHUNK_SIZE, 2, now_s, 0.08, 0.1, PUBLISHED)
+    record = ChunkRecord(now_s, now_s - 0.1, HORIZON, CHUNK_SIZE, 2, now_s, 0.08, 0.1, PUBLISHED, "", DT_S, True)
     return Trajectory(ROBOT.config.joints, positions, velocities, times, now_s), record
 
 
-def start(name: str, **parameters: object) -> subprocess.Popen[bytes]:
-    """Starts a node of the package."""
-    words = [word for key, value in parameters.items() for word in ("-p", f"{key}:={value}")]
-    return subprocess.Popen([sys.executable, "-m", f"policytrim_ros.nodes.{name}", "--ros-args", "--log-level", "warn", *words])
+def start(name: str, folder: Path, **parameters: Value) -> LoggedProcess:
+    """Starts a node of the package, with its log in a folder."""
+    return LoggedProcess(NodeStart(name, (), parameters).command(), folder / f"{name}.log", {})
 
 
-def end(process: subprocess.Popen[bytes]) -> None:
-    """Ends a node as Ctrl-C does."""
-    process.send_signal(signal.SIGINT)
-    process.wait(10.0)
-
-
-def measure(node: Any, seconds: float, **parameters: object) -> dict[str, float]:
+def measure(node: Any, arm: LoggedProcess, folder: Path, seconds: float, **parameters: Value) -> dict[str, float]:
     """Returns the share of a core that a monitor took, and how many chunks it told of.
 
     Args:
         node: of this process.
+        arm: that publishes joint states.
+        folder: for logs.
         seconds: to measure for.
         **parameters: of the monitor.
     """
@@ -79,20 +74,21 @@ def measure(node: Any, seconds: float, **parameters: object) -> dict[str, float]
         node.create_publisher(DiagnosticArray, "chunk_info", 10),
     )
     listening = node.create_subscription(DiagnosticArray, "execution", told.append, 100)
-    monitor = start("monitor_node", **parameters)
-    while not (listening.get_publisher_count() and trajectories.get_subscription_count() > 1 and infos.get_subscription_count()):
-        rclpy.spin_once(node, timeout_sec=0.1)
-    time.sleep(1.0)  # start and discovery are not what it costs
-    used_s, steady_s, number, next_s = cpu_s(monitor.pid), time.monotonic(), 0, time.time()
-    while time.monotonic() < steady_s + seconds:
-        trajectory, info = chunk(number, next_s)
-        trajectories.publish(messages.to_joint_trajectory(trajectory))
-        infos.publish(messages.to_chunk_info(info, next_s))
-        number, next_s = number + 1, next_s + HORIZON * DT_S
-        while time.time() < next_s:
-            rclpy.spin_once(node, timeout_sec=max(0.0, next_s - time.time()))
-    share = (cpu_s(monitor.pid) - used_s) / (time.monotonic() - steady_s)
-    end(monitor)
+    with start("monitor_node", folder, **parameters) as monitor:
+        while not (listening.get_publisher_count() and trajectories.get_subscription_count() > 1 and infos.get_subscription_count()):
+            for process in (arm, monitor):
+                process.check()
+            rclpy.spin_once(node, timeout_sec=0.1)
+        time.sleep(1.0)  # start and discovery are not what it costs
+        used_s, steady_s, number, next_s = cpu_s(monitor.pid), time.monotonic(), 0, time.time()
+        while time.monotonic() < steady_s + seconds:
+            trajectory, info = chunk(number, next_s)
+            trajectories.publish(messages.to_joint_trajectory(trajectory))
+            infos.publish(messages.to_chunk_info(info, next_s))
+            number, next_s = number + 1, next_s + HORIZON * DT_S
+            while time.time() < next_s:
+                rclpy.spin_once(node, timeout_sec=max(0.0, next_s - time.time()))
+        share = (cpu_s(monitor.pid) - used_s) / (time.monotonic() - steady_s)
     for entity in (trajectories, infos):
         node.destroy_publisher(entity)
     node.destroy_subscription(listening)
@@ -105,18 +101,18 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=20.0, help="of each measurement")
     parser.add_argument("--json", type=Path, help="file for the figures")
     arguments = parser.parse_args()
-    os.environ |= {"ROS_DOMAIN_ID": str(1 + secrets.randbelow(100)), "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
+    os.environ.update(local_domain())
     rclpy.init()
     node = rclpy.create_node("ros_monitor_benchmark")
-    arm = start("sim_arm_node", image_rate_hz=0.0, max_episode_steps=100_000)
     try:
-        with TemporaryDirectory() as folder:
-            figures = {
-                "without a recording": measure(node, arguments.seconds, settle_s=0.5),
-                "with a recording": measure(node, arguments.seconds, record=Path(folder, "rec")),
-            }
+        with TemporaryDirectory() as temporary:
+            folder = Path(temporary)
+            with start("sim_arm_node", folder, image_rate_hz=0.0, max_episode_steps=100_000) as arm:
+                figures = {
+                    "without a recording": measure(node, arm, folder, arguments.seconds),
+                    "with a recording": measure(node, arm, folder, arguments.seconds, record=str(folder / "rec")),
+                }
     finally:
-        end(arm)
         node.destroy_node()
         rclpy.shutdown()
     for name, figure in figures.items():

@@ -1,14 +1,12 @@
-"""What the timing of nodes needs beside the nodes: a node that listens in a thread of its own, and helpers as processes."""
+"""What the timing of nodes needs beside the nodes: a node that listens in a thread of its own, the options, and the machine's load."""
 
 from __future__ import annotations
 
+import argparse
 import os
-import signal
-import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -20,12 +18,12 @@ from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
 from policytrim_gym.errors import WorkerFailed
+from policytrim_ros.demo.logged_process import END_S
 
 WAIT_S = 120.0
 """For what takes seconds: a start, discovery, a service [s]."""
 SETTLE_S = 1.0
 """Nodes find one another as late as this one finds them [s]."""
-END_S = 20.0
 
 
 class Probe:
@@ -103,63 +101,19 @@ class Probe:
             pass
 
 
-class Helper:
-    """A process beside the nodes."""
-
-    def __init__(self, process: subprocess.Popen[bytes], log: Path) -> None:
-        self._process, self._log = process, log
-
-    @property
-    def said(self) -> str:
-        """Everything that it has written."""
-        return self._log.read_text(errors="replace")
-
-    def has_ended(self) -> bool:
-        """Returns whether it has ended as it should.
-
-        Raises:
-            WorkerFailed: it ended otherwise.
-        """
-        code = self._process.poll()
-        if code:
-            line = (self.said.strip().splitlines() or ["it said nothing"])[-1]
-            raise WorkerFailed(f"{self._log.stem} must not fail, it ended with exit code {code}: {line}")
-        return code is not None
-
-    def check(self) -> None:
-        """Returns while it runs.
-
-        Raises:
-            WorkerFailed: it has ended.
-        """
-        if self.has_ended():
-            raise WorkerFailed(f"{self._log.stem} must run on, it ended")
-
-
-@contextmanager
-def helper(command: list[str], log: Path, environment: dict[str, str]) -> Iterator[Helper]:
-    """Starts a process, and ends it however this is left; Ctrl-C reaches the owner alone, who ends everything in order.
+def timing_parser(description: str, seconds: float, seconds_of: str) -> argparse.ArgumentParser:
+    """Returns a parser of the options that every timing has.
 
     Args:
-        command: its words.
-        log: file for what it says, named after it.
-        environment: added to this process's.
+        description: of the command, its docstring.
+        seconds: default of --seconds [s].
+        seconds_of: what takes so long, in words.
     """
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("wb") as file:
-        environ = {**os.environ, **environment}
-        process = subprocess.Popen(command, env=environ, stdout=file, stderr=subprocess.STDOUT, start_new_session=True)
-    try:
-        yield Helper(process, log)
-    finally:
-        process.send_signal(signal.SIGINT)
-        try:
-            process.wait(END_S)
-        except subprocess.TimeoutExpired:
-            pass
-        finally:
-            process.kill()
-            process.wait()
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=seconds, help=f"of {seconds_of}")
+    parser.add_argument("--json", type=Path, help="file for the figures")
+    parser.add_argument("--logs", type=Path, help="folder for what the processes say")
+    return parser
 
 
 def machine() -> dict[str, Any]:
