@@ -1,8 +1,8 @@
 """Measures how long the arm stands still between chunks: asynchronous, synchronous, and driven by the official openpi-client.
 
-Real processes on the simulation's clock, which keeps to real time as far as the machine can: sim_arm_node, monitor_node, and `policytrim
-serve` with a policy that takes 150 ms and never stands still; 20 Hz, 16 steps of chunks of 32. policy_node runs its chunks asynchronously
-and synchronously; then the ActionChunkBroker and the Runtime of openpi-client send one action a step to the same arm
+Real processes on the machine's clock, by which the policy takes its time, too: sim_arm_node, monitor_node, and `policytrim serve` with a
+policy that takes 150 ms and never stands still; 20 Hz, 16 steps of chunks of 32. policy_node runs its chunks asynchronously and
+synchronously; then the ActionChunkBroker and the Runtime of openpi-client send one action a step to the same arm
 (`ros_openpi_driver.py`). The same episodes, one way after another, in one run.
 
 Idle is measured twice: from joint states, as the share of the episode in which no joint moved, and from `gap_s` of monitor_node, as that in
@@ -77,7 +77,7 @@ class Heard:
         return len({execution.rollout for execution in self.executions if execution.reason.value == "rollout_ended"} - {0})
 
     def real_time_factor(self) -> float:
-        """Returns how many simulated seconds went by in a second."""
+        """Returns how many simulated seconds went by in a second; below 1 the simulation was too slow, and the arm's stamps fell behind."""
         return (self.times_s[-1] - self.times_s[0]) / (self.arrivals_s[-1] - self.arrivals_s[0])
 
     def _joints_arrived(self, message: Any) -> None:
@@ -123,14 +123,13 @@ def _begin_s(chunk: ChunkExecution) -> float:
 
 def nodes(uri: str, seconds: float, asynchronous: bool | None) -> LaunchPlan:
     """Returns the nodes of a way; `asynchronous` None: without policy_node."""
-    clock: dict[str, Value] = {"use_sim_time": True}
     arm: dict[str, Value] = {"task": "push", "image_rate_hz": 0.0, "max_episode_steps": round(seconds / DT_S)}
     remapped = () if asynchronous is not None else (("joint_trajectory", ARM_TOPIC),)
-    plan = [NodeStart("sim_arm_node", (), arm | clock, remapped)]
+    plan = [NodeStart("sim_arm_node", (), arm, remapped)]
     if asynchronous is not None:
         policy: dict[str, Value] = {"policy": uri, "execute_horizon": HORIZON, "asynchronous": asynchronous, "autostart": True}
-        plan.append(NodeStart("policy_node", (), policy | clock))
-    plan.append(NodeStart("monitor_node", (), clock))
+        plan.append(NodeStart("policy_node", (), policy))
+    plan.append(NodeStart("monitor_node", (), {}))
     return LaunchPlan(tuple(plan), {})
 
 
