@@ -87,5 +87,5 @@ def test_windows_are_stock_middle_and_chunk_size() -> None:
     assert stage1_windows(TrimConfig(), 8, 32) == (8, 20, 32)
     assert stage1_windows(TrimConfig(), 32, 32) == (32,)
     assert stage1_windows(TrimConfig(windows=(4, 16)), 8, 32) == (4, 16)
-    with pytest.raises(InvalidHorizon, match=r"windows must be in 1\.\.32 .*got 33"):
+    with pytest.raises(InvalidHorizon, match=r"windows .null fits any chunk. must be in 1\.\.32 .*got 33"):
         stage1_windows(TrimConfig(windows=(33,)), 8, 32)

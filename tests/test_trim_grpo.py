@@ -182,7 +182,7 @@ class NumberedEnv(LineEnv):
 @pytest.mark.parametrize(
     ("setting", "expected"),
     [
-        ({"windows": (2, 9)}, r"windows must be in 1\.\.8 .* got 9"),
+        ({"windows": (2, 9)}, r"windows .null fits any chunk. must be in 1\.\.8 .* got 9"),
         ({"validation_states": 251}, r"validation_states must be in 1\.\.250 .* got 251"),
         ({"warm_start": WarmStartConfig(states_per_task=1001)}, r"warm_start.states_per_task must be in 1\.\.1000 .* got 1001"),
     ],

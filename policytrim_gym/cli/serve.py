@@ -46,11 +46,13 @@ def run(options: argparse.Namespace) -> None:
     from policytrim_gym.policies.checkpoint_facts import warn_unproven
     from policytrim_gym.policies.loading import load_policy
     from policytrim_gym.policies.proof import RunSetting
+    from policytrim_gym.progress import write_line
     from policytrim_gym.serving.openpi_server import OpenpiServer
 
     api_key = None if options.api_key_env is None else os.environ.get(options.api_key_env)
     if options.api_key_env is not None and not api_key:
         raise InvalidConfig(f"--api-key-env {options.api_key_env}: that environment variable must hold the key, it is not set or empty")
+    write_line(f"loading {options.policy}")
     server = OpenpiServer(
         load_policy(options.policy),
         options.host,

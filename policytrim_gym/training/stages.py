@@ -23,7 +23,7 @@ def stage1_windows(config: TrimConfig, stock_horizon: int, chunk_size: int) -> t
     (5, 10, 15)
     """
     if config.windows is not None:
-        return tuple(check_horizon(window, chunk_size, "windows") for window in config.windows)
+        return tuple(check_horizon(window, chunk_size, "windows (null fits any chunk)") for window in config.windows)
     return tuple(sorted({stock_horizon, (stock_horizon + chunk_size) // 2, chunk_size}))
 
 
