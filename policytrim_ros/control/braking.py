@@ -45,7 +45,7 @@ def braking_waypoints(state: MotionState, acceleration_limits: NDArray[np.float6
         raise InvalidChunk(f"the state to brake from must be finite, got {values[~np.isfinite(values)][0]}")
     # The tiny part keeps a stop that takes whole ticks from taking one more by rounding.
     stops = np.ceil(np.abs(velocities) / acceleration_limits / TICK_S - 1e-9) * TICK_S
-    times = np.unique(stops[stops > 0.0])
+    times = np.array(sorted(set(stops[stops > 0.0].tolist())))
     if len(times) == 0:
         return Waypoints(np.array([HOLD_S]), positions[None].copy(), np.zeros((1, len(positions))))
     passed = np.minimum(times[:, None], stops)
