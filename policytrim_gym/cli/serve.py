@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import signal
+import sys
 from types import FrameType
 from typing import NoReturn
 
@@ -52,7 +53,8 @@ def run(options: argparse.Namespace) -> None:
     api_key = None if options.api_key_env is None else os.environ.get(options.api_key_env)
     if options.api_key_env is not None and not api_key:
         raise InvalidConfig(f"--api-key-env {options.api_key_env}: that environment variable must hold the key, it is not set or empty")
-    write_line(f"loading {options.policy}")
+    if sys.stderr.isatty():  # a log is to hold the errors alone
+        write_line(f"loading {options.policy}")
     server = OpenpiServer(
         load_policy(options.policy),
         options.host,
