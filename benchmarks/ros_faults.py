@@ -40,6 +40,7 @@ from policytrim_ros.nodes.policy_settings import PolicySettings
 from policytrim_ros.recording.reader import read_recording
 
 SETTINGS = PolicySettings()
+START, REARM = "policy/start", "policy/rearm"
 BEGIN_S = 0.1
 """Braking begins so soon after a timeout [s]."""
 BRAKE_S = float((ROBOT.arm_limits.velocity / ROBOT.arm_limits.acceleration).max())
@@ -139,11 +140,29 @@ def identity(stamp_s: float | None) -> int:
 
 
 def move(scene: FaultScene, service: str) -> float:
-    """Has the arm move, and returns how long it took until two chunks were there [s]."""
+    """Has the arm move, and returns how long it took until two chunks were there [s].
+
+    On a busy machine joint states may be too late for the first chunks, which stops the arm again; then it is rearmed, and that is told.
+    """
     heard = scene.heard
-    begin_s, first = heard.now_s, len(heard.chunks)
-    scene.until(lambda: scene.ask(service) or len(heard.chunks) > first, f"{service} to agree")
-    scene.until(lambda: len(heard.chunks) >= first + 2 and heard.still_since_s is None, f"two chunks after {service}")
+    begin_s = asked_s = heard.now_s
+    first = len(heard.chunks)
+
+    def moves() -> bool:
+        nonlocal asked_s
+        reasons = heard.reasons(asked_s)
+        if reasons:  # of a stop since then, or of one that /diagnostics told of before it was rearmed, which rearming again leaves alone
+            asked_s = heard.now_s
+            if scene.ask(REARM):
+                print(f"stopped again after {service}, {', '.join(sorted(reasons))}, and rearmed", file=sys.stderr)
+        return len(heard.chunks) >= first + 2 and heard.still_since_s is None
+
+    # A start whose answer was lost may have been stopped since. Before a rearm a reason is told of all the time, and says nothing.
+    may_have_stopped = service == START
+    scene.until(
+        lambda: scene.ask(service) or len(heard.chunks) > first or (may_have_stopped and heard.reasons(begin_s)), f"{service} to agree"
+    )
+    scene.until(moves, f"two chunks after {service}")
     return heard.now_s - begin_s
 
 
@@ -188,7 +207,7 @@ def try_fault(scene: FaultScene, fault: Fault) -> Outcome:
     # A hold may still come: it is where the arm is measured, which frozen joint states did not say.
     moved = heard.still_since_s != still_since_s or len(heard.chunks) > num_chunks or not heard.is_held()
     found["nothing may move before it is resumed, something did"] = moved
-    resumed_s = move(scene, "policy/start" if fault.part == POLICY else "policy/rearm")
+    resumed_s = move(scene, START if fault.part == POLICY else REARM)
     problems = tuple(words for words, is_wrong in found.items() if is_wrong)
     return Outcome(", ".join(sorted(reasons)) or "-", braking_s, standstill_s, resumed_s, None, problems)
 
@@ -227,7 +246,7 @@ def measure(fault: Fault, arguments: argparse.Namespace, folder: Path) -> tuple[
     environment = local_domain()
     os.environ.update(environment)
     with FaultScene(folder, environment, arguments.real_time_factor) as scene:
-        move(scene, "policy/start")
+        move(scene, START)
         outcomes = []
         for _ in range(arguments.repeats):
             scene.pause(CHUNK_SIZE * DT_S)
