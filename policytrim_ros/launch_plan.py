@@ -19,6 +19,7 @@ PACKAGE = "policytrim_ros"
 PROFILES = "FASTRTPS_DEFAULT_PROFILES_FILE"
 """Environment variable that Fast DDS reads its profiles from."""
 CONTROLLER = "/joint_trajectory_controller/joint_trajectory"
+TRAJECTORY_TOPICS = ("joint_trajectory", "gripper_trajectory")
 
 Value = bool | int | float | str
 
@@ -118,6 +119,9 @@ ARGUMENTS: dict[str, tuple[Argument, ...]] = {
         _POLICY,
         *_TOPICS,
         Argument("gripper_trajectory", str, "topic of the gripper's controller; empty: the arm's controller has the fingers too"),
+        Argument("command_interface", str, "how the controllers are told: topic, or action: goals of FollowJointTrajectory", "topic"),
+        Argument("arm_action", str, "with action: the arm's action, such as /joint_trajectory_controller/follow_joint_trajectory"),
+        Argument("gripper_action", str, "with action: the gripper's action; empty: the arm's controller has the fingers too"),
         Argument("images", str, "topics of the cameras that the policy sees, such as front=/front/image_raw,wrist=/wrist/image_raw"),
         Argument("controller", str, "how the controller replaces a trajectory: hard (at once) or stamp (allow_trajectory_replacement)"),
         _ROBOT,
@@ -172,10 +176,22 @@ def _sim(values: Mapping[str, Value]) -> tuple[NodeStart, ...]:
 
 
 def _robot(values: Mapping[str, Value]) -> tuple[NodeStart, ...]:
-    parameters = _parameters(values, "policy", "execute_horizon", "clip", "robot", "controller", "use_sim_time", "autostart")
-    parameters["gripper_controller"] = "gripper_trajectory" in values
+    own = ("policy", "execute_horizon", "clip", "command_interface", "arm_action", "gripper_action")
+    parameters = _parameters(values, *own, "robot", "controller", "use_sim_time", "autostart")
+    by_action = values["command_interface"] == "action"
+    parameters["gripper_controller"] = ("gripper_action" if by_action else "gripper_trajectory") in values
+    if by_action:
+        values = _without_trajectory_topics(values)
     images = _camera_topics(str(values.get("images", "")))
     return (_start("policy_node", values, parameters, (*_remapped(values), *images)), *_monitor(values))
+
+
+def _without_trajectory_topics(values: Mapping[str, Value]) -> dict[str, Value]:
+    """Returns the values of a plan by action: a controller that got the topics too would end each goal for the same trajectory."""
+    for name, default in zip(TRAJECTORY_TOPICS, (CONTROLLER, None)):
+        if values.get(name) != default:
+            raise InvalidConfig(f"{name} must not be given with command_interface:=action, which needs no topic, got {values[name]!r}")
+    return {name: value for name, value in values.items() if name not in TRAJECTORY_TOPICS}
 
 
 def _monitor(values: Mapping[str, Value]) -> tuple[NodeStart, ...]:
@@ -197,7 +213,7 @@ def _parameters(values: Mapping[str, Value], *names: str) -> dict[str, Value]:
 
 
 def _remapped(values: Mapping[str, Value]) -> tuple[tuple[str, str], ...]:
-    names = ("joint_trajectory", "joint_states", "gripper_trajectory")
+    names = (*TRAJECTORY_TOPICS, "joint_states")
     return tuple((name, str(values[name])) for name in names if name in values)
 
 

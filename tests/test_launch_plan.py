@@ -35,19 +35,25 @@ GIVEN = {
     "joint_trajectory": "/a/joint_trajectory",
     "joint_states": "/a/joint_states",
     "gripper_trajectory": "/g/joint_trajectory",
+    "command_interface": "action",
+    "arm_action": "/a/follow_joint_trajectory",
+    "gripper_action": "/g/follow_joint_trajectory",
     "images": "front=/front/image_raw,wrist=/wrist/image_raw",
     "sim_arm_parameters": str(ROOT / "config" / "trim_arm.yaml"),
     "policy_parameters": str(ROOT / "config" / "trim_arm.yaml"),
     "monitor_parameters": str(ROOT / "config" / "trim_arm.yaml"),
 }
 """For each argument a value that is not its default."""
+BY_ACTION = {"command_interface", "arm_action", "gripper_action"}
+TOPICS = {"joint_trajectory", "gripper_trajectory"}
+"""Go with the one command interface and with the other."""
 
 
-def given_to(name, *only):
-    """Returns the values of a file's arguments, or of some of them and what must be given."""
+def given_to(name, *only, without=BY_ACTION):
+    """Returns the values of a file's arguments, but for some, or of some of them and what must be given."""
     known = {argument.name for argument in ARGUMENTS[name]}
     needed = {"policy": "runs/arm"} if "policy" in known else {}
-    return needed | {key: GIVEN[key] for key in known & set(only or GIVEN)}
+    return needed | {key: GIVEN[key] for key in known & set(only or GIVEN.keys() - without)}
 
 
 def settings_of(node):
@@ -59,7 +65,7 @@ def settings_of(node):
 @pytest.mark.parametrize("name", ARGUMENTS)
 def test_every_parameter_is_one_of_its_node_and_of_its_type(name):
     """A misspelt parameter would be ignored by ROS without a word."""
-    for given in (given_to(name, "nothing"), given_to(name)):
+    for given in (given_to(name, "nothing"), given_to(name), given_to(name, without=TOPICS)):
         for node in launch_plan(name, given).nodes:
             settings = settings_of(node)
             values = {key: value for key, value in node.parameters.items() if key != "use_sim_time"}
@@ -106,6 +112,21 @@ def test_on_a_robot_the_topics_are_those_of_its_controllers_and_cameras():
     defaults = {"joint_trajectory": "/joint_trajectory_controller/joint_trajectory", "joint_states": "/joint_states"}
     assert dict(alone.remappings) == dict(watching.remappings) == dict(launch_plan("monitor", {}).nodes[0].remappings) == defaults
     assert alone.parameters["gripper_controller"] is False
+
+
+def test_goals_of_actions_have_no_twin_on_the_topics_of_the_controllers():
+    """Else a controller would end each goal for the same trajectory; the monitor hears what policy_node publishes beside it."""
+    by_action = launch_plan("robot", given_to("robot", without=TOPICS))
+    policy, monitor = by_action.nodes
+    for node in (policy, monitor):
+        assert {name for name, _ in node.remappings} & TOPICS == set() and ("joint_states", "/a/joint_states") in node.remappings
+    assert {key: policy.parameters[key] for key in sorted(BY_ACTION)} == {key: GIVEN[key] for key in sorted(BY_ACTION)}
+    assert policy.parameters["gripper_controller"] is True
+    alone = launch_plan("robot", {"policy": "p", "command_interface": "action"}).nodes[0].parameters
+    assert alone["gripper_controller"] is False and "arm_action" not in alone
+    for topic in TOPICS:
+        with pytest.raises(InvalidConfig, match=f"{topic} must not be given with command_interface:=action, .* got '{GIVEN[topic]}'"):
+            launch_plan("robot", {"policy": "p", "command_interface": "action", topic: GIVEN[topic]})
 
 
 def test_the_profile_for_images_is_set_unless_the_user_has_one():

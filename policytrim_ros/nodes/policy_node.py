@@ -3,31 +3,32 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseStamped
 from rclpy.clock import Clock, ClockType
-from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
-from rclpy.qos import DurabilityPolicy, QoSProfile, qos_profile_sensor_data
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
 from sensor_msgs.msg import Image, JointState
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
-from trajectory_msgs.msg import JointTrajectory
 
 from policytrim_gym.errors import MissingObservation
 from policytrim_ros import messages
 from policytrim_ros.control.chunk_executor import ExecutorState
 from policytrim_ros.control.commands import Hold, Publish, StopReason
 from policytrim_ros.control.policy_loop import Order, Question
+from policytrim_ros.goal_channel import GoalFailure
 from policytrim_ros.nodes.policy_assembly import Assembly, assemble
 from policytrim_ros.nodes.policy_settings import PolicySettings
 from policytrim_ros.nodes.process import run_node
 from policytrim_ros.parameters import declare_settings
 from policytrim_ros.policy_observer import IMAGE_TOPIC
 from policytrim_ros.policy_worker import PolicyWorker
+from policytrim_ros.trajectory_sender import ARM, GRIPPER, ActionSender, TopicSender
 
 TICK_S = 0.01
 DIAGNOSTICS_S = 1.0
@@ -35,6 +36,11 @@ FAREWELL_S = 0.2
 """So long the last hold may take to reach the controllers before the process ends [s]."""
 OK, WARN, ERROR = 0, 1, 2
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+MEASURED = QoSProfile(depth=100, reliability=ReliabilityPolicy.BEST_EFFORT)
+"""Best effort hears reliable publishers too; reliable would not hear a driver that publishes best effort. The queue keeps what comes during
+a long callback: joints are looked up at the time of an older image."""
+CONTROLLER_FAILED = "controller_failed"
+"""Reason of a stop beside those of `StopReason`: a controller did not follow its goal."""
 
 
 class PolicyNode(LifecycleNode):
@@ -48,6 +54,7 @@ class PolicyNode(LifecycleNode):
         self._active = False
         self._inputs: list[Any] = []
         self._state = ExecutorState.INACTIVE
+        self._controller_failure = ""  # for which the arm was stopped
         self._guard = self.create_guard_condition(self._take_answers)
         # Steady: a simulated clock that stands still must not keep signals and services waiting.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
@@ -62,13 +69,13 @@ class PolicyNode(LifecycleNode):
 
     def on_configure(self, state: Any) -> TransitionCallbackReturn:
         try:
-            self._assembly = assembly = assemble(self._settings)
+            assembly = assemble(self._settings)
+            self._sender = self._make_sender(assembly)
         except Exception as error:  # also what a user's own factory raises; the transition fails, the node stays
             self.get_logger().error(f"not configured: {' '.join(str(error).split()) or type(error).__name__}")
             return TransitionCallbackReturn.FAILURE
+        self._assembly = assembly
         self._worker = PolicyWorker(assembly.policy.answer, self._guard.trigger)
-        self._arm = self.create_lifecycle_publisher(JointTrajectory, "joint_trajectory", 10)
-        self._gripper = self.create_lifecycle_publisher(JointTrajectory, "gripper_trajectory", 10)
         self._chunk_info = self.create_lifecycle_publisher(DiagnosticArray, "chunk_info", 100)
         self._diagnostics = self.create_lifecycle_publisher(DiagnosticArray, "/diagnostics", 10)
         for line in assembly.warnings:
@@ -83,7 +90,7 @@ class PolicyNode(LifecycleNode):
         result = super().on_activate(state)
         assert self._assembly is not None
         self._assembly.loop.activate(self._now_s())
-        self._active = True
+        self._active, self._controller_failure = True, ""
         self._listen(self._assembly.policy.observer.frames)
         return result
 
@@ -95,7 +102,8 @@ class PolicyNode(LifecycleNode):
         if self._worker is not None:
             self._worker.close()
         self._worker = self._assembly = None
-        for publisher in (self._arm, self._gripper, self._chunk_info, self._diagnostics):
+        self._sender.destroy()
+        for publisher in (self._chunk_info, self._diagnostics):
             self.destroy_lifecycle_publisher(publisher)
         return TransitionCallbackReturn.SUCCESS
 
@@ -106,23 +114,31 @@ class PolicyNode(LifecycleNode):
     def destroy_node(self) -> None:
         if self._active:
             self._hold_and_listen_no_more()
-            for publisher in (self._arm, self._gripper):
-                publisher.wait_for_all_acked(Duration(seconds=FAREWELL_S))
+            self._sender.flush(FAREWELL_S)
         if self._worker is not None:
             self._worker.close()
         super().destroy_node()
 
+    def _make_sender(self, assembly: Assembly) -> TopicSender:
+        settings = self._settings
+        if settings.command_interface == "topic":
+            return TopicSender(self)
+        actions = {ARM: settings.arm_action}
+        if assembly.policy.joints.has_gripper and settings.gripper_controller:
+            actions[GRIPPER] = settings.gripper_action
+        return ActionSender(self, actions, self._controller_failed)
+
     def _listen(self, frames: tuple[str, ...]) -> None:
         subscribe = self.create_subscription
         self._inputs = [
-            subscribe(JointState, "joint_states", self._joints, 10),
+            subscribe(JointState, "joint_states", self._joints, MEASURED),
             subscribe(String, "instruction", self._instruction, LATCHED),
         ]
         for topic in frames:
             if topic.startswith(IMAGE_TOPIC):
                 self._inputs.append(subscribe(Image, topic, partial(self._frame, topic, messages.from_image), qos_profile_sensor_data))
             else:
-                self._inputs.append(subscribe(PoseStamped, topic, partial(self._frame, topic, messages.from_pose), 10))
+                self._inputs.append(subscribe(PoseStamped, topic, partial(self._frame, topic, messages.from_pose), MEASURED))
 
     def _hold_and_listen_no_more(self) -> None:
         """Sends the hold as the last command, and nothing after it."""
@@ -158,8 +174,17 @@ class PolicyNode(LifecycleNode):
         for answer in answers if self._active else []:
             self._carry_out(self._loop.answered(answer, self._now_s()))
 
+    def _controller_failed(self, channel: str, failure: GoalFailure) -> None:
+        """Stops; a controller that holds by itself, perhaps at an obstacle, is not told to go on and brake."""
+        self.get_logger().error(f"the controller of the {channel} failed: {failure.message}")
+        if self._active:
+            orders, _ = self._loop.stop(self._now_s())
+            self._controller_failure = failure.message
+            self._carry_out(orders, without=channel if failure.is_held else "")
+
     def _tick(self) -> None:
         if self._active:
+            self._sender.check()
             self._carry_out(self._loop.tick(self._now_s()))
 
     # Services.
@@ -170,10 +195,19 @@ class PolicyNode(LifecycleNode):
         if self._now_s() == 0.0:
             return self._answered(response, (False, "there must be time before anything starts, /clock has given none"))
         self._tick()  # a simulated clock begins with a jump, which is no stop before the start
-        return self._answered(response, self._loop.start(self._now_s()))
+        return self._begun(response, self._loop.start)
 
     def _rearm(self, _: Any, response: Any) -> Any:
-        return self._answered(response, self._loop.rearm(self._now_s())) if self._active else self._refused(response)
+        return self._begun(response, self._loop.rearm) if self._active else self._refused(response)
+
+    def _begun(self, response: Any, begin: Callable[[float], tuple[bool, str]]) -> Any:
+        """Answers what `begin` says of the present time; nothing begins without the controllers."""
+        if missing := self._sender.missing:
+            return self._answered(response, (False, f"the controllers must be there before anything moves, there is no {missing}"))
+        result = begin(self._now_s())
+        if result[0]:
+            self._controller_failure = ""
+        return self._answered(response, result)
 
     def _stop(self, _: Any, response: Any) -> Any:
         if not self._active:
@@ -191,16 +225,14 @@ class PolicyNode(LifecycleNode):
 
     # What goes out.
 
-    def _carry_out(self, orders: list[Order]) -> None:
+    def _carry_out(self, orders: list[Order], without: str = "") -> None:
         for order in orders:
             if isinstance(order, Question):
                 assert self._worker is not None
                 self._worker.ask(order)
                 continue
             if isinstance(order, (Publish, Hold)):
-                self._arm.publish(messages.to_joint_trajectory(order.arm))
-                if order.gripper is not None:
-                    self._gripper.publish(messages.to_joint_trajectory(order.gripper))
+                self._sender.send(order, without)
             if isinstance(order, Hold):
                 continue
             self._chunk_info.publish(messages.to_chunk_info(order.record, self._now_s()))
@@ -214,28 +246,39 @@ class PolicyNode(LifecycleNode):
         if executor.state is self._state:
             return
         self._state = executor.state
-        if executor.state in (ExecutorState.BRAKING, ExecutorState.HOLDING) and executor.stop_reason is not None:
-            self.get_logger().warning(f"{executor.state.value}: {executor.stop_reason.value}: {executor.stop_message}")
+        reason, message = self._stop_cause
+        if executor.state in (ExecutorState.BRAKING, ExecutorState.HOLDING) and reason:
+            self.get_logger().warning(f"{executor.state.value}: {reason}: {message}")
 
     def _diagnose(self) -> None:
         if not self._active:
             return
         now_s, loop = self._now_s(), self._loop
-        executor, waiting_for = loop.executor, loop.waiting_for(now_s)
-        reason = executor.stop_reason
-        level = OK if reason is None else WARN if reason is StopReason.STOPPED else ERROR
-        words = executor.state.value + (f" for {waiting_for}" if waiting_for else "") + (f": {reason.value}" if reason else "")
+        executor = loop.executor
+        waiting_for = ", ".join(filter(None, (loop.waiting_for(now_s), self._sender.missing)))
+        reason, message = self._stop_cause
+        level = OK if not reason else WARN if reason == StopReason.STOPPED.value else ERROR
+        words = executor.state.value + (f" for {waiting_for}" if waiting_for else "") + (f": {reason}" if reason else "")
         values = {
             "state": executor.state.value,
             "waiting_for": waiting_for,
-            "stop_reason": reason.value if reason else "",
-            "stop_message": executor.stop_message,
+            "stop_reason": reason,
+            "stop_message": message,
             "expected_latency_s": f"{executor.latency.expected_s:.4f}",
             "lead_steps": executor.latency.lead_steps,
             "published_chunks": loop.num_published,
             "refused_chunks": loop.num_refused,
         }
         self._diagnostics.publish(messages.to_diagnostics(self.get_fully_qualified_name(), level, words, values, now_s))
+
+    @property
+    def _stop_cause(self) -> tuple[str, str]:
+        """Reason and message of the present stop, empty without one."""
+        executor = self._loop.executor
+        if executor.stop_reason is None:
+            return "", ""
+        failure = self._controller_failure
+        return (CONTROLLER_FAILED, failure) if failure else (executor.stop_reason.value, executor.stop_message)
 
     @property
     def _loop(self) -> Any:

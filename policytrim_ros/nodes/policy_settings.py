@@ -27,6 +27,10 @@ class PolicySettings:
         asynchronous: ask while the arm moves, so early that it never waits; false: ask at the end of each window.
         controller: how the arm's controller replaces a trajectory: "hard", at once (released Humble, Jazzy, Kilted), or "stamp", at its
             time stamp (`allow_trajectory_replacement`).
+        command_interface: how the controllers are told: "topic", or "action": goals of FollowJointTrajectory, which need control_msgs; the
+            topics then have the same trajectories for the record.
+        arm_action: name of the arm's action; a parameter, since remapping renames no action.
+        gripper_action: likewise of the gripper's, where it has a controller of its own.
         gripper_controller: whether the fingers have a controller of their own (topic gripper_trajectory); false: joint_trajectory has all.
         publish_lead_s: from publishing until new motion takes over; longer than a message takes to the controller [s].
         points_per_step: waypoints in a control step; above 1 for controllers that ignore velocities.
@@ -62,6 +66,9 @@ class PolicySettings:
     control_dt_s: float = ranged(0.0, 0.0, 10.0)
     asynchronous: bool = True
     controller: Literal["hard", "stamp"] = "hard"
+    command_interface: Literal["topic", "action"] = "topic"
+    arm_action: str = "/joint_trajectory_controller/follow_joint_trajectory"
+    gripper_action: str = "/gripper_controller/follow_joint_trajectory"
     gripper_controller: bool = True
     publish_lead_s: float = ranged(0.02, 0.001, 0.5)
     points_per_step: int = ranged(1, 1, 100)
