@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -197,7 +198,9 @@ def test_an_execution_comes_back_from_its_topic(ended):
     for chunk in ended[0]:
         values = {key: "" if value is None else str(value) for key, value in chunk.values().items()}
         assert ChunkExecution.from_values(values) == chunk
-    for key, value in (("reason", "bored"), ("executed_steps", "many")):
+    earlier = {key: value for key, value in values.items() if key not in ("control_dt_s", "asynchronous")}  # before they were recorded
+    assert ChunkExecution.from_values(earlier) == replace(chunk, record=replace(chunk.record, control_dt_s=None, asynchronous=None))
+    for key, value in (("reason", "bored"), ("executed_steps", "many"), ("asynchronous", "perhaps")):
         with pytest.raises(InvalidChunk, match="must hold the keys of its topic"):
             ChunkExecution.from_values({**values, key: value})
 
