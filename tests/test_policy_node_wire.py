@@ -17,6 +17,8 @@ for module in ("rclpy", "test_msgs"):
 # ruff: noqa: E402 - ROS may be missing, and then these are not there
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
 from rclpy.action import ActionServer, GoalResponse
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.task import Future
@@ -85,14 +87,15 @@ class Controller:
     """An action server that takes goals or not, aborts each when the next one comes, and remembers them."""
 
     def __init__(self, ros, name):
-        self.goals, self.accepts = [], True
+        self._ros, self.goals, self.accepts = ros, [], True
         self._error_code = Future()
         self._server = ActionServer(
             ros.probe, Fibonacci, name, self._execute, goal_callback=self._goal, handle_accepted_callback=self._accepted
         )
 
     def destroy(self):
-        self._server.destroy()
+        # In the thread that waits for it: rclpy's wait set does not look whether it is there still.
+        self._ros.until(self._ros.probe.executor.create_task(self._server.destroy).done, "the end of a server")
 
     def end(self, error_code):
         """Aborts the present goal."""
@@ -171,6 +174,13 @@ def test_a_controller_that_is_gone_is_a_stop_and_refuses_a_rearm(arm):
     arm.ros.until(lambda: f"{ARM_ACTION} must answer a goal, its server is gone" in arm.status()["stop_message"], "a stop")
     arm.ros.until(lambda: arm.status()["state"] == "holding", "a hold")
     assert arm.call("policy/rearm").message.endswith(f"there is no action server {ARM_ACTION}")
+    arm.controller = Controller(arm.ros, ARM_ACTION)
+    for transition in ("DEACTIVATE", "CLEANUP", "CONFIGURE", "ACTIVATE"):
+        change = Transition(id=getattr(Transition, f"TRANSITION_{transition}"))
+        assert arm.ros.call(ChangeState, "policy_node/change_state", ChangeState.Request(transition=change)).success
+    arm.start()
+    arm.ros.until(lambda: len(arm.controller.goals) >= 2, "goals of a node that was configured anew")
+    assert arm.status()["stop_reason"] == ""
 
 
 def test_without_control_msgs_one_line_says_what_to_install(tmp_path):
