@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
+import numpy as np
+from numpy.typing import NDArray
+
 from policytrim_gym.errors import InvalidSpec
 from policytrim_gym.evaluation.evaluate import Evaluator
 from policytrim_gym.evaluation.playback import PlaybackController
-from policytrim_gym.evaluation.report.video import Clip, side_by_side_gif
-from policytrim_gym.policy import ChunkPolicy
+from policytrim_gym.evaluation.report.clip import Call, Clip
+from policytrim_gym.evaluation.report.video import side_by_side_gif
+from policytrim_gym.policy import ChunkPolicy, Observation
 from policytrim_gym.rollouts.env_factory import EnvFactory
 from policytrim_gym.rollouts.episode import EpisodeRequest
 from policytrim_gym.rollouts.worker import EnvSlot
+from policytrim_gym.spec import PolicySpec
+
+_IMAGE = "image_"
 
 
 def record_clip(caption: str, policy: ChunkPolicy, factory: EnvFactory, request: EpisodeRequest) -> Clip:
-    """Rolls a policy out in this process and returns the frames after each step.
+    """Rolls a policy out in this process and returns the frames after each step, with what each call saw.
 
     Args:
         caption: shown above the frames.
@@ -26,23 +35,36 @@ def record_clip(caption: str, policy: ChunkPolicy, factory: EnvFactory, request:
         MissingExtra: it cannot be rendered here.
     """
     slot = EnvSlot(factory)
-    if not hasattr(slot.env.unwrapped, "render_frame"):
-        raise InvalidSpec(f"{factory.name} draws no frames (env.unwrapped.render_frame)")
-    controller = PlaybackController(policy)
-    controller.start(0, request)
-    result = slot.reset(request.seed, request.reset_options())
-    frames, success, replans = [], [], []
-    while not result.done:
-        [window] = controller.next_windows([0], [result.observation])
-        for index, action in enumerate(window.actions):
-            result = slot.run(action[None])
-            frames.append(slot.env.unwrapped.render_frame())
-            success.append(result.success)
-            replans.append(index == 0)
-            if result.done:
-                break
-    slot.env.close()
-    return Clip(caption, frames, success, replans)
+    with closing(slot.env):
+        if not hasattr(slot.env.unwrapped, "render_frame"):
+            raise InvalidSpec(f"{factory.name} draws no frames (env.unwrapped.render_frame)")
+        controller = PlaybackController(policy)
+        controller.start(0, request)
+        result = slot.reset(request.seed, request.reset_options())
+        frames: list[NDArray[np.uint8]] = []
+        success: list[bool] = []
+        calls: list[Call] = []
+        while not result.done:
+            images = seen_images(policy.spec, result.observation)
+            calls.append(Call(len(frames), policy.spec.chunk_size, request.execute_horizon, images))
+            [window] = controller.next_windows([0], [result.observation])
+            for action in window.actions:
+                result = slot.run(action[None])
+                frames.append(slot.env.unwrapped.render_frame())
+                success.append(result.success)
+                if result.done:
+                    break
+    return Clip(caption, frames, success, calls)
+
+
+def seen_images(spec: PolicySpec, observation: Observation) -> dict[str, NDArray[np.uint8]]:
+    """Returns copies of the images that a policy with this spec takes from an observation, by camera.
+
+    One that does not say what it needs is taken to see them all.
+    """
+    shapes = spec.observation_shapes
+    keys = [key for key in observation if key.startswith(_IMAGE) and (key in shapes or not shapes)]
+    return {key.removeprefix(_IMAGE): np.array(observation[key]) for key in keys}
 
 
 def record_comparison(
