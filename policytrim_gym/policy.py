@@ -91,7 +91,11 @@ class ChunkSample(NamedTuple):
 
 
 class Explorer(Protocol):
-    """Who knows how widely a policy is to explore: the policy, its class, or the settings that it is built from."""
+    """Who knows how widely a policy is to explore: the policy, its class, or the settings that it is built from.
+
+    >>> TrainableChunkPolicy.exploration_start
+    {}
+    """
 
     @property
     def exploration_start(self) -> Mapping[str, float]:
