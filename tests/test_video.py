@@ -119,6 +119,17 @@ def test_any_chunk_is_drawn(chunk_size: int, width: int) -> None:
     assert (drawn(clip, 1, width) == INK).all(axis=-1).any()
 
 
+@pytest.mark.parametrize("width", [91, 130, 195, 260])
+def test_words_do_not_run_into_each_other_or_out_of_the_clip(width: int) -> None:
+    clip = moving_clip("trimmed, h=16", 140, 16, cameras={"front": 64})
+    page = draw_page((clip,), width, 140, 140)
+    paper = (np.asarray(page) == PAPER).all(axis=-1)
+    caption, call = paper[:26], paper[26 + width : 26 + width + 20]
+    assert caption[:, -6:].all() and call[:, -6:].all()
+    inked = np.flatnonzero(~caption.all(axis=0))
+    assert width < 195 or np.diff(inked).max() >= 6  # caption, a gap as wide as the margin, steps and calls
+
+
 def test_size_is_reduced_until_it_fits() -> None:
     noisy = moving_clip("base", 60, 8, noise=120), moving_clip("trimmed", 30, 16, noise=120)
     free, tight = side_by_side_gif(*noisy, width_px=128, stride=1), side_by_side_gif(*noisy, width_px=128, stride=1, max_bytes=150_000)
@@ -137,12 +148,12 @@ def test_what_stands_still_costs_nothing() -> None:
 def test_a_small_bright_marker_keeps_its_colour() -> None:
     """A goal is a few pixels of an image; shown grey, the viewer could not see what the policy saw."""
     rng = np.random.default_rng(0)
-    wood = np.clip((150, 110, 80) + rng.integers(-40, 40, (96, 96, 1)), 0, 255).astype(np.uint8)
-    image = wood[:64, :64].copy()
-    image[30:35, 20:25] = (255, 0, 255)
-    clip = Clip("base", [wood] * 4, [False] * 4, [Call(0, 4, 4, {"front": image})])
+    scene = rng.normal((110, 90, 80), (45, 35, 30), (240, 260, 3)).clip(0, 255).astype(np.uint8)
+    image = np.full((64, 64, 3), 90, dtype=np.uint8)
+    image[30:34, 20:24] = (255, 0, 255)
+    clip = Clip("base", [scene] * 4, [False] * 4, [Call(0, 4, 4, {"front": image})])
     last = pages(side_by_side_gif(clip, clip))[-1][0].astype(int)
-    assert (np.abs(last - (255, 0, 255)).max(axis=-1) < 60).sum() == 2 * 10 * 10
+    assert (np.abs(last - (255, 0, 255)).max(axis=-1) < 60).sum() == 2 * 8 * 8
 
 
 def test_fast_control_is_not_slowed_down_by_the_format() -> None:

@@ -65,7 +65,8 @@ def _draw_clip(clip: Clip, width: int, now: int, steps: int, total: int) -> Imag
 def _draw_caption(clip: Clip, width: int, now: int, steps: int) -> Image:
     row, draw = _empty(width, _CAPTION_PX)
     calls = clip.num_replans(now)
-    words = f"{now} steps, {calls} call{'s' if calls != 1 else ''}"
+    room = width - 3 * _MARGIN_PX - draw.textlength(clip.caption, _font(width))
+    words = _fitting(draw, width, room, f"{now} steps, {calls} call{'s' if calls != 1 else ''}", f"{now} steps")
     draw.text((_MARGIN_PX, _CAPTION_PX // 2), clip.caption, fill=_INK, font=_font(width), anchor="lm")
     fill = _DONE if _is_done(clip, steps) else _MUTED
     draw.text((width - _MARGIN_PX, _CAPTION_PX // 2), words, fill=fill, font=_font(width), anchor="rm")
@@ -92,7 +93,8 @@ def _draw_frame(clip: Clip, width: int, now: int, steps: int, total: int) -> Ima
 def _draw_call(call: Call, number: int, width: int, now: int) -> Image:
     """Returns the chunk as a strip of cells."""
     row, draw = _empty(width, _CALL_PX)
-    words = f"call {number} runs {call.execute_horizon} of {call.chunk_size} actions"
+    share = f"{call.execute_horizon} of {call.chunk_size}"
+    words = _fitting(draw, width, width - 2 * _MARGIN_PX, f"call {number} runs {share} actions", f"call {number} runs {share}", share)
     draw.text((_MARGIN_PX, 11), words, fill=_INK, font=_font(width), anchor="lm")
     edges = np.linspace(_MARGIN_PX, width - _MARGIN_PX, call.chunk_size + 1).round().astype(int).tolist()
     top, bottom = 22, 33
@@ -132,6 +134,11 @@ def _draw_time(clip: Clip, width: int, now: int, total: int) -> Image:
 
 def _is_done(clip: Clip, steps: int) -> bool:
     return clip.succeeded and steps >= clip.num_steps
+
+
+def _fitting(draw: ImageDraw, width: int, room: float, *texts: str) -> str:
+    """Returns the first of `texts` that a clip of that width has room for [px], or none of them."""
+    return next((text for text in texts if draw.textlength(text, _font(width)) <= room), "")
 
 
 def _fitted(picture: Image, width: int, height: int) -> Image:
