@@ -115,10 +115,24 @@ def test_an_activation_knows_nothing_of_the_gripper_before_it():
     stage.due.clear()
     asked = len(stage.of(Question))
     stage.loop.activate(stage.now_s)
+    stage.loop.instruction_arrived("push", stage.now_s)
     stage.run(0.05)
     assert stage.loop.start(stage.now_s)[0]
     stage.run(0.05)
     np.testing.assert_allclose(stage.of(Question)[asked].last_targets, np.append(ROBOT.home, 1.0), atol=1e-9)
+
+
+def test_an_activation_waits_for_the_instruction_that_holds_now():
+    stage = begun()
+    stage.run(1.0)
+    stage.do(stage.loop.deactivate(stage.now_s))
+    asked = len(stage.of(Question))
+    stage.loop.activate(stage.now_s)
+    assert stage.loop.start(stage.now_s)[0]
+    stage.run(0.5)
+    assert stage.loop.waiting_for(stage.now_s) == "instruction" and len(stage.of(Question)) == asked
+    stage.do(stage.loop.instruction_arrived("push the other one", stage.now_s))
+    assert [question.joined.instruction for question in stage.of(Question)[asked:]] == ["push the other one"]
 
 
 def test_a_rearm_without_joints_says_so():

@@ -80,6 +80,11 @@ class ObservationJoiner:
         self._positions: list[NDArray[np.float64]] = []
         self._frames: dict[str, tuple[float, Any]] = {}
 
+    def forget(self) -> None:
+        """Forgets everything, the instruction too: whoever listens anew may be told another one, and must not begin with the old."""
+        self._instruction = None
+        self.restart()
+
     def joints_arrived(self, measured: MeasuredState) -> None:
         """Takes joints; what is not newer than what is there is left out, unless the clock went back."""
         if self._stamps and measured.stamp_s <= self._stamps[-1]:

@@ -58,7 +58,7 @@ class PolicyLoop:
 
     def activate(self, now_s: float) -> None:
         """Begins to listen, and knows nothing of before: anyone may have moved the arm and its gripper since."""
-        self.joiner.restart()
+        self.joiner.forget()
         self._joined = None
         self._chunks = PublishedChunks(self.executor.config.control_dt_s)
         self.executor.activate(now_s)
