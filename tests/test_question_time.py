@@ -14,12 +14,12 @@ LATENCY_S, LEAD = 0.05, 2
 
 
 class BetweenTicks(Rig):
-    """Observations come a while after a tick, with every so many ticks."""
+    """Observations come a while after a tick, with every so many ticks, and late."""
 
-    def __init__(self, after_tick_s: float, every: int = 1, **settings: object) -> None:
+    def __init__(self, after_tick_s: float, every: int = 1, late_s: float = 0.0, **settings: object) -> None:
         super().__init__(following(walk(1)), LATENCY_S, first_latency_s=LATENCY_S, **settings)
         self.silent = {"joint_states", "image/front"}  # they come from here
-        self._after_tick_s, self._every = after_tick_s, every
+        self._after_tick_s, self._every, self._late_s = after_tick_s, every, late_s
 
     def step(self) -> None:
         tick_s = self.now_s
@@ -28,7 +28,7 @@ class BetweenTicks(Rig):
         self.executor.joints_arrived(MeasuredState(positions, np.zeros(7), self.now_s), self.now_s)
         if self._ticks % self._every == 0:
             self.executor.image_arrived("image/front", self.now_s, self.now_s)
-            self.carry_out(self.executor.observation_arrived(self.now_s, self.now_s))
+            self.carry_out(self.executor.observation_arrived(self.now_s - self._late_s, self.now_s))
         self.now_s = tick_s
         super().step()
 
@@ -61,6 +61,15 @@ def test_a_question_is_never_late_and_half_a_step_early_at_most_with_the_observa
     for at_s, stamp_s, due_s in questions:
         assert due_s - DT_S / 2 - 1e-6 <= at_s <= due_s + TICK_S + 1e-6
         assert stamp_s + every * TICK_S > due_s - 1e-6  # nothing newer was there when it was due
+
+
+@pytest.mark.parametrize("late_s", [0.011, 0.04])
+def test_nothing_is_asked_early_with_an_observation_behind_which_the_next_one_waits(late_s: float) -> None:
+    rig = BetweenTicks(0.005, late_s=late_s).begin()
+    rig.run(6.0)
+    questions = rig.questions()
+    assert len(questions) > 10
+    assert all(at_s >= due_s - 1e-6 for at_s, _, due_s in questions)
 
 
 @pytest.mark.parametrize("horizon", [1, 2, 3])

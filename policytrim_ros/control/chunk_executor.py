@@ -160,12 +160,13 @@ class ChunkExecutor:
     def observation_arrived(self, stamp_s: float, now_s: float) -> list[Command]:
         """Notes that a whole observation is there, whose newest part is of this stamp.
 
-        A question that is due before the next one can be there is asked now: later it would be asked with this observation, too. It is
+        A question that is due before the next one can be made is asked now: later it would be asked with this observation, too. It is
         asked half a control step early at most, and not before the present chunk has taken over.
         """
         self._period.arrived(stamp_s)
         self._observed_s = max(self._observed_s, stamp_s)
-        return self._ask(now_s, min(self._period.shortest_s, 0.5 * self.config.control_dt_s))
+        until_next_s = stamp_s + self._period.shortest_s - now_s  # below 0 where this one came late: the next may be in the same queue
+        return self._ask(now_s, min(max(0.0, until_next_s), 0.5 * self.config.control_dt_s))
 
     def answer_arrived(self, answer: ChunkAnswer, now_s: float) -> list[Command]:
         """Takes the policy's answer: publishes it, or refuses it as a whole.

@@ -1,4 +1,4 @@
-"""How soon after an observation the next one can come."""
+"""How soon after an observation the next one can be made."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ REMEMBERED = 8
 class ObservationPeriod:
     """Keeps the newest times between the stamps of observations; a quarter of them is at most as long as the period.
 
-    Observations of several cameras come in bursts, one with each image: the next one may be there at once, and so the short times count.
+    Observations of several cameras come in bursts, one with each image: the next one may be made at once, and so the short times count.
     A single short one, as after a message that was late, does not.
 
     >>> period = ObservationPeriod()
@@ -33,7 +33,7 @@ class ObservationPeriod:
 
     @property
     def shortest_s(self) -> float:
-        """The time after which the next observation may come [s]; 0 while too little is known."""
+        """The time after which the next observation may be made [s]; 0 while too little is known."""
         if len(self._times_s) < REMEMBERED // 2:
             return 0.0
         return sorted(self._times_s)[len(self._times_s) // 4]
