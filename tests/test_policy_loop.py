@@ -11,7 +11,7 @@ from executor_rig import DT_S, JOINTS, ROBOT
 from policytrim_gym.errors import MissingObservation
 from policytrim_ros.control.chunk_executor import ChunkExecutor, ExecutorState
 from policytrim_ros.control.chunk_gate import ChunkAnswer, ChunkGate
-from policytrim_ros.control.commands import Hold, Publish, Refused
+from policytrim_ros.control.commands import Hold, Publish, Refused, StopReason
 from policytrim_ros.control.executor_config import ExecutorConfig
 from policytrim_ros.control.latency_estimator import LatencyEstimator
 from policytrim_ros.control.observation_joiner import ObservationJoiner
@@ -106,6 +106,21 @@ def test_after_a_stop_a_question_begins_anew_but_for_the_gripper():
     assert question.previous_stamp_s is None and question.consumed_steps == 0
     np.testing.assert_allclose(question.last_targets, np.append(ROBOT.home, 0.5), atol=1e-9)
     assert stage.loop.rearm(stage.now_s)[1] == "only a holding executor can be rearmed, it is waiting"
+
+
+def test_the_first_reason_of_a_stop_stands_until_the_rearm():
+    stage = begun()
+    stage.run(1.0)
+    (hold,), _ = stage.loop.stop(stage.now_s, StopReason.CONTROLLER_FAILED, "it aborted")
+    assert (hold.reason, hold.message) == (StopReason.CONTROLLER_FAILED, "it aborted")
+    stage.do([hold])
+    assert stage.loop.stop(stage.now_s)[0] == []  # it brakes already
+    stage.run(1.0)
+    executor = stage.loop.executor
+    assert executor.state is ExecutorState.HOLDING
+    assert (executor.stop_reason, executor.stop_message) == (StopReason.CONTROLLER_FAILED, "it aborted")
+    assert stage.loop.rearm(stage.now_s)[1].startswith("rearmed after controller_failed; it waits for")
+    assert executor.stop_reason is None
 
 
 def test_an_activation_knows_nothing_of_the_gripper_before_it():

@@ -121,9 +121,9 @@ class ChunkExecutor:
         self._rest(ExecutorState.WAITING, now_s)
         return True
 
-    def stop(self, now_s: float, message: str = "the stop service was called") -> list[Command]:
-        """Brakes and holds until `rearm`."""
-        return self._stop(StopReason.STOPPED, message, now_s)
+    def stop(self, now_s: float, reason: StopReason = StopReason.STOPPED, message: str = "") -> list[Command]:
+        """Brakes and holds until `rearm`; a stop that there is already keeps its reason."""
+        return self._stop(reason, message, now_s)
 
     def rearm(self, now_s: float) -> bool:
         """Goes on after a stop, from where the arm is measured, with fresh observations.

@@ -19,6 +19,7 @@ class StopReason(str, Enum):
     POLICY_FAILED = "policy_failed"
     CHUNKS_REFUSED = "chunks_refused"
     CLOCK_JUMPED = "clock_jumped"
+    CONTROLLER_FAILED = "controller_failed"  # it did not follow what it was told
 
 
 PUBLISHED = "published"

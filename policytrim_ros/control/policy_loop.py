@@ -75,10 +75,12 @@ class PolicyLoop:
             return False, f"only a ready executor can start, it is {before.value}{hint}"
         return True, f"started; it waits for {self.waiting_for(now_s)}"
 
-    def stop(self, now_s: float) -> tuple[list[Order], str]:
-        """Brakes and holds until `rearm`; returns a sentence too."""
+    def stop(
+        self, now_s: float, reason: StopReason = StopReason.STOPPED, message: str = "the stop service was called"
+    ) -> tuple[list[Order], str]:
+        """Brakes and holds until `rearm`; returns a sentence too. A stop that there is already keeps its reason."""
         before = self.executor.state
-        orders = self._carried_out(self.executor.stop(now_s), now_s)
+        orders = self._carried_out(self.executor.stop(now_s, reason, message), now_s)
         return orders, f"{self.executor.state.value}; it was {before.value}"
 
     def rearm(self, now_s: float) -> tuple[bool, str]:

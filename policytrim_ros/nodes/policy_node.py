@@ -36,11 +36,10 @@ FAREWELL_S = 0.2
 """So long the last hold may take to reach the controllers before the process ends [s]."""
 OK, WARN, ERROR = 0, 1, 2
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-MEASURED = QoSProfile(depth=100, reliability=ReliabilityPolicy.BEST_EFFORT)
+MEASURED = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)
 """Best effort hears reliable publishers too; reliable would not hear a driver that publishes best effort. The queue keeps what comes during
-a long callback: joints are looked up at the time of an older image."""
-CONTROLLER_FAILED = "controller_failed"
-"""Reason of a stop beside those of `StopReason`: a controller did not follow its goal."""
+a long callback, since joints are looked up at the time of an older image, but no more than that: a node that was kept waiting must go on with
+the newest joints, and not work off those of a second first, which the gate finds stale."""
 
 
 class PolicyNode(LifecycleNode):
@@ -54,7 +53,6 @@ class PolicyNode(LifecycleNode):
         self._active = False
         self._inputs: list[Any] = []
         self._state = ExecutorState.INACTIVE
-        self._controller_failure = ""  # for which the arm was stopped
         self._guard = self.create_guard_condition(self._take_answers)
         # Steady: a simulated clock that stands still must not keep signals and services waiting.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
@@ -90,7 +88,7 @@ class PolicyNode(LifecycleNode):
         result = super().on_activate(state)
         assert self._assembly is not None
         self._assembly.loop.activate(self._now_s())
-        self._active, self._controller_failure = True, ""
+        self._active = True
         self._listen(self._assembly.policy.observer.frames)
         return result
 
@@ -178,8 +176,7 @@ class PolicyNode(LifecycleNode):
         """Stops; a controller that holds by itself, perhaps at an obstacle, is not told to go on and brake."""
         self.get_logger().error(f"the controller of the {channel} failed: {failure.message}")
         if self._active:
-            orders, _ = self._loop.stop(self._now_s())
-            self._controller_failure = failure.message
+            orders, _ = self._loop.stop(self._now_s(), StopReason.CONTROLLER_FAILED, failure.message)
             self._carry_out(orders, without=channel if failure.is_held else "")
 
     def _tick(self) -> None:
@@ -204,10 +201,7 @@ class PolicyNode(LifecycleNode):
         """Answers what `begin` says of the present time; nothing begins without the controllers."""
         if missing := self._sender.missing:
             return self._answered(response, (False, f"the controllers must be there before anything moves, there is no {missing}"))
-        result = begin(self._now_s())
-        if result[0]:
-            self._controller_failure = ""
-        return self._answered(response, result)
+        return self._answered(response, begin(self._now_s()))
 
     def _stop(self, _: Any, response: Any) -> Any:
         if not self._active:
@@ -275,10 +269,7 @@ class PolicyNode(LifecycleNode):
     def _stop_cause(self) -> tuple[str, str]:
         """Reason and message of the present stop, empty without one."""
         executor = self._loop.executor
-        if executor.stop_reason is None:
-            return "", ""
-        failure = self._controller_failure
-        return (CONTROLLER_FAILED, failure) if failure else (executor.stop_reason.value, executor.stop_message)
+        return ("", "") if executor.stop_reason is None else (executor.stop_reason.value, executor.stop_message)
 
     @property
     def _loop(self) -> Any:
