@@ -20,6 +20,7 @@ for module in ("rclpy", "diagnostic_msgs", "rosbags"):
     pytest.importorskip(module)
 # ruff: noqa: E402 - ROS may be missing, and then these are not there
 from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.qos import QoSProfile, ReliabilityPolicy
 from ros_processes import ros_domain
 from rosbags.rosbag2 import Reader
 from sensor_msgs.msg import JointState
@@ -161,6 +162,20 @@ def test_a_recording_that_ends_is_whole_and_overwrites_nothing(tmp_path):
     # What was sent before the two had found each other is nobody's.
     assert 0 < counts["/joint_states"] <= len(sent)
     assert not recording.cut_off and recording.chunks == () and recording.numbers == []
+
+
+@pytest.mark.parametrize("reliability", [ReliabilityPolicy.BEST_EFFORT, ReliabilityPolicy.RELIABLE])
+def test_joint_states_are_heard_whether_their_driver_publishes_reliably_or_not(tmp_path, reliability):
+    with ros_domain(tmp_path) as ros:
+        ros.start("monitor_node")
+        diagnostics = ros.listen(DiagnosticArray, "/diagnostics")
+        states = ros.probe.create_publisher(JointState, "joint_states", QoSProfile(depth=10, reliability=reliability))
+
+        def publish():
+            states.publish(messages.to_joint_state(JOINTS, np.full(8, 0.01), np.zeros(8), time.time()))
+            return any(status.message == "joint states come" for message in diagnostics for status in message.status)
+
+        ros.until(publish, "a word on joint states")
 
 
 def test_a_wrong_parameter_is_one_line(tmp_path):

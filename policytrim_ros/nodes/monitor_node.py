@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 import sys
 from collections import Counter
 from collections.abc import Callable
@@ -13,7 +12,7 @@ from typing import Any
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
-from rclpy.qos import DurabilityPolicy, QoSProfile, qos_profile_sensor_data
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
 from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import Image, JointState
 from std_msgs.msg import String
@@ -34,6 +33,8 @@ from policytrim_ros.recording.recorder import Recorder
 TICK_S = 0.1
 DIAGNOSTICS_S = 1.0
 QUEUE = QoSProfile(depth=100)
+MEASURED = QoSProfile(depth=100, reliability=ReliabilityPolicy.BEST_EFFORT)
+"""Best effort hears drivers that publish reliably, and those that do not, which a reliable subscription would not hear."""
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 TYPES = {
     JointState: "sensor_msgs/msg/JointState",
@@ -62,7 +63,7 @@ class MonitorNode(Node):
         self._execution = self._publisher(DiagnosticArray, "execution", QUEUE, recorded)
         self._rollout = self._publisher(String, "rollout", QUEUE, recorded)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", QUEUE)
-        self._hear(JointState, "joint_states", QUEUE, recorded, self._joints_arrived)
+        self._hear(JointState, "joint_states", MEASURED, recorded, self._joints_arrived)
         self._hear(JointTrajectory, "joint_trajectory", QUEUE, recorded, self._trajectory_arrived)
         self._hear(DiagnosticArray, "chunk_info", QUEUE, recorded, self._chunk_info_arrived)
         self._hear(DiagnosticArray, "/diagnostics", QUEUE, recorded, self._diagnostics_arrived)
@@ -216,8 +217,6 @@ class MonitorNode(Node):
 
 def main(args: list[str] | None = None) -> int:
     """Runs the node; returns the exit code."""
-    # rclpy ends the spinning at Ctrl-C. Python's own exception could come in the middle of a message's conversion, as a TypeError.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     return run_node(MonitorNode, args)
 
 

@@ -38,8 +38,8 @@ OK, WARN, ERROR = 0, 1, 2
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 MEASURED = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)
 """Best effort hears reliable publishers too; reliable would not hear a driver that publishes best effort. The queue keeps what comes during
-a long callback, since joints are looked up at the time of an older image, but no more than that: a node that was kept waiting must go on with
-the newest joints, and not work off those of a second first, which the gate finds stale."""
+a long callback, since joints are looked up at the time of an older image, but no more than that: a node that was kept waiting must go on
+with the newest joints, and not work off those of a second first, which the gate finds stale."""
 
 
 class PolicyNode(LifecycleNode):
