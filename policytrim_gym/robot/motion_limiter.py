@@ -47,8 +47,9 @@ class MotionLimiter:
     def __init__(self, limits: MotionLimits, control_dt_s: float, instants_s: ArrayLike) -> None:
         self._dt = control_dt_s
         self._velocity_limit = limits.velocity
-        self._acceleration_limit = limits.acceleration
+        self._twice_acceleration = 2.0 * limits.acceleration
         self._velocity_change = limits.acceleration * control_dt_s
+        self._velocity_change_squared = self._velocity_change**2
         self._instants = np.asarray(instants_s, dtype=np.float64)[:, None]
         self._half_squares = 0.5 * self._instants**2
         self.position = np.zeros(len(limits.velocity))
@@ -69,9 +70,10 @@ class MotionLimiter:
         way = target - self.position - 0.5 * self._dt * self.velocity
         side = np.sign(way)
         way = np.abs(way)
-        stopping = np.sqrt(self._velocity_change**2 + 2.0 * self._acceleration_limit * way) - self._velocity_change
+        stopping = np.sqrt(self._velocity_change_squared + self._twice_acceleration * way) - self._velocity_change
         speed = np.minimum(np.minimum(way / (1.5 * self._dt), stopping), self._velocity_limit)
-        change = np.clip(side * speed - self.velocity, -self._velocity_change, self._velocity_change)
+        # Twice as fast as np.clip on so few numbers; this runs for every step of every chunk that an arm is sent.
+        change = np.maximum(np.minimum(side * speed - self.velocity, self._velocity_change), -self._velocity_change)
         acceleration = change / self._dt
         positions = self.position + self._instants * self.velocity + self._half_squares * acceleration
         velocities = self.velocity + self._instants * acceleration
