@@ -20,7 +20,7 @@ from policytrim_gym.training.clone_config import CloneConfig
 from policytrim_gym.training.trim_config import TrimConfig
 from policytrim_gym.training.warm_start import WarmStartConfig
 
-TASKS = ("door-open-v3", "button-press-topdown-v3", "drawer-close-v3", "reach-v3", "push-v3")
+TASKS = ("door-open-v3", "button-press-topdown-v3", "drawer-close-v3", "window-open-v3", "reach-v3")
 TARGETS = {
     "gaussian": (Target("stock", "replans", 4.0), Target("stock", "steps", 1.3)),
     "flow": (Target("stock", "replans", 3.0), Target("stock", "steps", 1.2)),
@@ -36,7 +36,7 @@ def pixels_config(head: str, seed: int) -> ExperimentConfig:
         clone=CloneConfig(
             model="tiny-vla",
             tiny_vla=TinyVLASettings(head=head),
-            demos_per_task=60,
+            demos_per_task=25,
             chunk_size=24,
             execute_horizon=6,
             gradient_steps=5000,
