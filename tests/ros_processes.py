@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import signal
 import subprocess
 import sys
@@ -19,6 +18,8 @@ from rclpy.context import Context
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 
+from policytrim_ros.demo.domains import ClaimedDomain
+
 TIMEOUT_S = 30.0
 """For what takes far less: discovery alone takes up to 3 s, a start several on a busy machine."""
 
@@ -30,20 +31,19 @@ class NodeProcess:
 
     Args:
         name: of its module in `policytrim_ros.nodes`.
-        domain_id: of its DDS domain.
+        domain: of DDS.
         log: file for what it says.
         parameters: of the node.
     """
 
-    def __init__(self, name: str, domain_id: int, log: Path, **parameters: object) -> None:
+    def __init__(self, name: str, domain: ClaimedDomain, log: Path, **parameters: object) -> None:
         arguments = [word for key, value in parameters.items() for word in ("-p", f"{key}:={_as_yaml(value)}")]
-        environment = os.environ | {"ROS_DOMAIN_ID": str(domain_id), "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
         self._log = log
         with log.open("w") as file:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", f"policytrim_ros.nodes.{name}", *(["--ros-args", *arguments] if arguments else [])],
                 cwd=ROOT,
-                env=environment,
+                env=os.environ | domain.environment,
                 stdout=file,
                 stderr=subprocess.STDOUT,
             )
@@ -72,11 +72,11 @@ class Ros:
     """A DDS domain with a node of the test's, `probe`."""
 
     def __init__(self, folder: Path) -> None:
-        self.domain_id = 1 + secrets.randbelow(100)  # above 101 their ports may be those of outgoing connections
+        self._domain = ClaimedDomain()
         self._folder, self._processes = folder, []
         self._context = Context()
-        rclpy.init(context=self._context, domain_id=self.domain_id)
-        self.probe = Node(f"probe_{self.domain_id}", context=self._context)
+        rclpy.init(context=self._context, domain_id=self._domain.number)
+        self.probe = Node("probe", context=self._context)
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self.probe)
         # In a thread, so that nothing is late or lost while a test does something else.
@@ -85,7 +85,7 @@ class Ros:
 
     def start(self, name: str, **parameters: object) -> NodeProcess:
         """Starts a node of the package."""
-        self._processes.append(NodeProcess(name, self.domain_id, self._folder / f"{name}-{len(self._processes)}.log", **parameters))
+        self._processes.append(NodeProcess(name, self._domain, self._folder / f"{name}-{len(self._processes)}.log", **parameters))
         return self._processes[-1]
 
     def until(self, condition: Callable[[], Any], what: str) -> Any:
@@ -119,12 +119,13 @@ class Ros:
         return future.result()
 
     def close(self) -> None:
-        """Ends all processes and the probe."""
+        """Ends all processes and the probe, and leaves the domain to others."""
         for process in self._processes:
             process.kill()
         rclpy.shutdown(context=self._context)
         self._thread.join(TIMEOUT_S)
         self.probe.destroy_node()
+        self._domain.release()
 
     def _spin(self) -> None:
         try:

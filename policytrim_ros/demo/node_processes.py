@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import os
-import secrets
 from pathlib import Path
 from types import TracebackType
 
+from policytrim_ros.demo.domains import ClaimedDomain
 from policytrim_ros.demo.logged_process import LoggedProcess, uninterrupted
 from policytrim_ros.launch_plan import LaunchPlan
 
-HIGHEST_DOMAIN = 101
-"""Above it the ports of a domain may be those of outgoing connections."""
+_domains: list[ClaimedDomain] = []
+"""Claimed until this process ends."""
 
 
 def local_domain() -> dict[str, str]:
-    """Returns the environment of a random DDS domain that no other machine sees."""
-    return {"ROS_DOMAIN_ID": str(1 + secrets.randbelow(HIGHEST_DOMAIN)), "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
+    """Returns the environment of a DDS domain that is this process's until it ends, and that no other machine sees."""
+    _domains.append(ClaimedDomain())
+    return _domains[-1].environment
 
 
 class NodeProcesses:
