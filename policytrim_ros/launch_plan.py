@@ -106,6 +106,7 @@ ARGUMENTS: dict[str, tuple[Argument, ...]] = {
         _CLIP,
         Argument("split", str, "of the initial states: train, validation or test"),
         Argument("first_state", int, "initial state of the first episode"),
+        Argument("image_size", int, "width and height of the cameras' images, as the policy sees them [pixels]"),
         _GRIPPER,
         Argument("real_time_factor", float, "simulated seconds in a second; other than 1 only with use_sim_time"),
         _RECORD,
@@ -164,7 +165,7 @@ def launch_plan(name: str, given: Mapping[str, str], environ: Mapping[str, str] 
 
 def _sim(values: Mapping[str, Value]) -> tuple[NodeStart, ...]:
     shared = ("robot", "controller", "gripper_controller", "use_sim_time")
-    own = ("task", "engine", "split", "first_state", "real_time_factor")
+    own = ("task", "engine", "split", "first_state", "image_size", "real_time_factor")
     policy = _parameters(values, "policy", "execute_horizon", "clip", *shared, "autostart")
     if "task" in values:
         policy["has_object"] = values["task"] != "reach"

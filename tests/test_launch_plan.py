@@ -27,6 +27,7 @@ GIVEN = {
     "clip": "none",
     "split": "validation",
     "first_state": "3",
+    "image_size": "64",
     "gripper_controller": "false",
     "real_time_factor": "0.5",
     "record": "recordings/one",

@@ -1,19 +1,22 @@
-"""Ways to run a policy, each with sim arm, policy_node and monitor_node as processes: tool motions, a selector, a stamp controller."""
+"""Ways to run a policy, each with its nodes as processes: tool motions, a selector, a stamp controller, pixels."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
 import pytest
 import yaml
 
+from policytrim_gym.envs.arm.arm_env import ArmEnv
 from policytrim_ros.control.commands import PUBLISHED, ChunkRecord
 from policytrim_ros.launch_plan import launch_plan
 
-for module in ("rclpy", "mujoco", "pinocchio", "pink", "rosbags"):
+for module in ("rclpy", "mujoco", "pybullet", "pinocchio", "pink", "rosbags", "transformers"):
     pytest.importorskip(module)
 # ruff: noqa: E402 - ROS may be missing, and then these are not there
 from ros_processes import ROOT
+from small_arm_vla import CHECKPOINT, FIRST, IMAGE_SIZE, save_small_arm_vla
 
 from policytrim_ros.control.chunk_execution import ChunkExecution
 from policytrim_ros.demo.node_processes import NodeProcesses, local_domain
@@ -60,7 +63,8 @@ def episode(tmp_path, monkeypatch):
             file = tmp_path / f"{node}.yaml"
             file.write_text(yaml.safe_dump({f"/**/{node}_node": {"ros__parameters": values}}))
             given[f"{node}_parameters"] = str(file)
-        given |= {"policy": f"python:tests.{policy}", "task": "reach", "use_sim_time": "true", "record": str(tmp_path / "recording")}
+        given = {"task": "reach", "policy": f"python:tests.{policy}"} | given
+        given |= {"use_sim_time": "true", "record": str(tmp_path / "recording")}
         environment = local_domain()
         with NodeProcesses(launch_plan("sim", given), tmp_path, environment) as processes:
             with RolloutDriver(int(environment["ROS_DOMAIN_ID"]), processes.check) as driver:
@@ -115,3 +119,20 @@ def test_monitor_node_counts_by_what_chunk_info_says_and_warns_once_that_its_par
             assert execution.gap_s == pytest.approx(end_s - begin_s - 8 * DT_S / 2, abs=1e-6)
     for name, here, there in (("control_dt_s", 0.05, 0.025), ("asynchronous", True, False)):
         assert ran.log.count(f"{name} is {here} here and {there} in chunk_info, which counts") == 1
+
+
+@pytest.mark.parametrize("engine", ["mujoco", "pybullet"])
+def test_the_first_question_on_pixels_is_what_the_environment_shows_at_reset(episode, tmp_path, monkeypatch, engine):
+    """Bit for bit: size, order of channels, names of cameras, state. A policy would not say that it sees other images than in training."""
+    monkeypatch.setenv(CHECKPOINT, str(save_small_arm_vla(tmp_path / "policy")))
+    monkeypatch.setenv(FIRST, str(tmp_path / "first.npz"))
+    state, more = {"task": "push", "engine": engine}, {"first_state": "3", "image_size": str(IMAGE_SIZE), "clip": "all"}
+    ran = episode("small_arm_vla:remembering_policy", num_steps=40, **state, **more)
+    assert len(ran.published) >= 2 and ran.rollout.stops == ()
+    env = ArmEnv(**state, observation="pixels", image_size=IMAGE_SIZE)
+    shown, info = env.reset(options={"split": "test", "initial_state": 3})
+    seen = np.load(tmp_path / "first.npz")
+    assert set(seen) == {*shown, "instruction"} and str(seen["instruction"]) == info["instruction"]
+    for key, value in shown.items():
+        assert seen[key].dtype == value.dtype
+        np.testing.assert_array_equal(seen[key], value, err_msg=key)
