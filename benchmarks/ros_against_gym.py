@@ -28,9 +28,10 @@ from policytrim_gym.errors import CorruptReport
 from policytrim_gym.evaluation.efficiency_report import EfficiencyReport
 from policytrim_gym.experiments.settings import keep_settings
 from policytrim_gym.files import write_atomic, write_json_atomic
-from policytrim_ros.demo.__main__ import arm_facts, measure
+from policytrim_ros.demo.__main__ import measure
 from policytrim_ros.demo.comparison import Measured, difference_lines, table_lines
 from policytrim_ros.demo.node_processes import local_domain
+from policytrim_ros.demo.subject import load_subject
 
 ENGINES, CONTROLLERS = ("mujoco", "pybullet"), ("hard", "stamp")
 
@@ -62,7 +63,7 @@ def kept(file: Path) -> Measured | None:
 
 def measured_rows(options: argparse.Namespace) -> list[Measured]:
     """Returns the rows, each from its file or measured now and written."""
-    facts, environment, rows = arm_facts(options.policy), local_domain(), []
+    subject, environment, rows = load_subject(options.policy), local_domain(), []
     os.environ.update(environment)  # of the driver's own node
     for engine, controller in product(options.engines, options.controllers):
         name = f"{engine}-{controller}"
@@ -70,7 +71,7 @@ def measured_rows(options: argparse.Namespace) -> list[Measured]:
         row = kept(file)
         if row is None:
             setting = argparse.Namespace(**{**vars(options), "engine": engine, "controller": controller})
-            row = measure(name, options.policy, facts, environment, setting)
+            row = measure(name, subject, environment, setting)
             write_json_atomic(file, row_to_json(row))
         rows.append(row)
         print("\n".join(difference_lines([row])), flush=True)

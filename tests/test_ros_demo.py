@@ -16,6 +16,7 @@ from policytrim_gym.errors import InvalidConfig, WorkerFailed
 from policytrim_gym.evaluation.efficiency_report import EfficiencyReport
 from policytrim_gym.metrics import RolloutRecord
 from policytrim_gym.policies.checkpoint_facts import CheckpointFacts
+from policytrim_gym.spec import PolicySpec
 from policytrim_ros.control.commands import ChunkRecord
 from policytrim_ros.demo.comparison import Measured, difference_lines, table_lines
 from policytrim_ros.demo.node_processes import NodeProcesses, local_domain
@@ -24,8 +25,8 @@ from policytrim_ros.launch_plan import LaunchPlan, NodeStart, launch_plan
 for module in ("rclpy", "mujoco", "pinocchio", "pink"):
     pytest.importorskip(module)
 # ruff: noqa: E402 - ROS may be missing, and then these are not there
-from policytrim_ros.demo.__main__ import arm_facts
 from policytrim_ros.demo.rollout_driver import DrivenRollout, RolloutDriver, measured_delay_steps
+from policytrim_ros.demo.subject import arm_facts, image_size, load_subject
 
 ROOT = Path(__file__).resolve().parents[1]
 PATIENT = """/**/policy_node:
@@ -75,6 +76,33 @@ def test_a_folder_that_is_no_policy_for_the_arm_is_named(tmp_path):
     CheckpointFacts(8, "PolicyTrim/MetaWorld-v0", {"tasks": ["reach-v3"]}).save(tmp_path)
     with pytest.raises(InvalidConfig, match="must be a policy for one task of PolicyTrim/Arm-v0, got PolicyTrim/MetaWorld-v0"):
         arm_facts(tmp_path)
+
+
+@pytest.mark.slow
+def test_simulated_arm_and_environment_show_a_policy_on_pixels_what_it_was_made_for(tmp_path):
+    pytest.importorskip("transformers")
+    from small_arm_vla import IMAGE_SIZE, save_small_arm_vla
+
+    subject = load_subject(save_small_arm_vla(tmp_path, "pick-place"))
+    given = {key: str(value) for key, value in subject.arm_arguments().items()}
+    arm, policy, _ = (node.parameters for node in launch_plan("sim", given).nodes)
+    assert (arm["task"], arm["image_size"], policy["has_object"], policy["policy"]) == ("pick-place", IMAGE_SIZE, True, str(tmp_path))
+    env = subject.environment("pybullet")()
+    assert {key: space.shape for key, space in env.observation_space.items()} == subject.policy.spec.observation_shapes
+    assert env.unwrapped.engine_name == "pybullet"
+    env.close()
+
+
+def test_images_that_the_arm_does_not_draw_are_named():
+    def spec(**images):
+        return PolicySpec(8, 7, observation_shapes={"state": (11,)} | images)
+
+    assert image_size(spec()) is None and image_size(spec(image_front=(None, None, 3))) is None
+    with pytest.raises(InvalidConfig, match="may see .*'image_front', 'image_wrist'.*, got one that sees 'image_side'"):
+        image_size(spec(image_side=(64, 64, 3)))
+    for images in ({"image_front": (48, 64, 3)}, {"image_front": (64, 64, 3), "image_wrist": (96, 96, 3)}):
+        with pytest.raises(InvalidConfig, match="square and all of one size, got a policy that sees"):
+            image_size(spec(**images))
 
 
 @pytest.mark.slow

@@ -13,23 +13,20 @@ from typing import Any
 
 from policytrim_gym.cli.main import EXIT_INTERRUPTED, HelpFormatter, Parser, fail
 from policytrim_gym.cli.options import number
-from policytrim_gym.errors import InvalidConfig, PolicyTrimError
+from policytrim_gym.errors import PolicyTrimError
 from policytrim_gym.evaluation.efficiency_report import EfficiencyReport
 from policytrim_gym.evaluation.evaluate import evaluate_policy
 from policytrim_gym.evaluation.report.build import Provenance, build_report, save_report
 from policytrim_gym.evaluation.report.html import render_report
-from policytrim_gym.policies.checkpoint_facts import CheckpointFacts, load_facts
-from policytrim_gym.policies.loading import load_policy
 from policytrim_gym.progress import ProgressBar
-from policytrim_gym.rollouts.env_factory import EnvFactory
 from policytrim_ros.control.commands import PUBLISHED
 from policytrim_ros.demo.comparison import Measured, difference_lines, table_lines
 from policytrim_ros.demo.node_processes import NodeProcesses, local_domain
 from policytrim_ros.demo.rollout_driver import DrivenRollout, RolloutDriver, measured_delay_steps
+from policytrim_ros.demo.subject import ARM, Subject, load_subject
 from policytrim_ros.launch_plan import launch_plan
 
 DEMO = Path("runs/demo-arm")
-ARM = "PolicyTrim/Arm-v0"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -52,18 +49,17 @@ def run(options: argparse.Namespace) -> None:
         InvalidConfig: a folder that holds no policy for the arm.
         WorkerFailed: a node that ended or said nothing.
     """
-    policies = {"base": options.base, "trimmed": options.trimmed}
-    facts = {name: arm_facts(folder) for name, folder in policies.items()}
+    subjects = {"base": load_subject(options.base), "trimmed": load_subject(options.trimmed)}
     environment = local_domain()
     os.environ.update(environment)  # of the driver's own node
-    measured = [measure(name, folder, facts[name], environment, options, options.clip) for name, folder in policies.items()]
+    measured = [measure(name, subject, environment, options, options.clip) for name, subject in subjects.items()]
     print("\n".join(table_lines(measured)))
     print("\n".join(difference_lines(measured)))
     base, trimmed = measured
     report = build_report(
         Provenance(
             policy=str(options.trimmed),
-            env=f"{ARM} {_task(facts['base'])} through ROS 2 ({options.engine}, controller {options.controller})",
+            env=f"{ARM} {subjects['base'].task} through ROS 2 ({options.engine}, controller {options.controller})",
             seed=0,
             command=" ".join(["python -m policytrim_ros.demo", *sys.argv[1:]]),
             extra={"ros": [policy.to_json() for policy in measured]},
@@ -78,19 +74,18 @@ def run(options: argparse.Namespace) -> None:
     print(f"recordings: {options.out / 'recordings'}")
 
 
-def measure(
-    name: str, folder: Path, facts: CheckpointFacts, environment: dict[str, str], options: argparse.Namespace, clip: str = "all"
-) -> Measured:
+def measure(name: str, subject: Subject, environment: dict[str, str], options: argparse.Namespace, clip: str = "all") -> Measured:
     """Runs a policy's episodes through ROS 2, then the same in Gymnasium with the delay that was measured.
+
+    Gymnasium plays a delay of up to half the horizon; where a longer one was measured, the table shows both.
 
     Gymnasium cuts every action to the action space. So does the node here unless `clip` says otherwise: else its gate would refuse chunks
     whose twins run in Gymnasium, and the table would show that rule instead of ROS 2.
     """
-    policy = load_policy(str(folder))
-    spec, count = policy.spec, options.episodes
-    rollouts = drive(name, folder, facts, environment, options, clip)
+    spec, count = subject.policy.spec, options.episodes
+    rollouts = drive(name, subject, environment, options, clip)
     delay_steps = measured_delay_steps(rollouts)
-    delay = round(delay_steps)
+    delay = min(round(delay_steps), spec.horizon // 2)
     ros = EfficiencyReport.from_rollouts(
         f"{name}, ROS 2",
         [rollout.record for rollout in rollouts],
@@ -98,23 +93,21 @@ def measure(
         chunk_size=spec.chunk_size,
         inference_delay_steps=delay,
     )
-    factory = EnvFactory(facts.env or ARM, {**facts.env_kwargs, "engine": options.engine})
+    factory = subject.environment(options.engine)
     with ProgressBar(count, "episode", f"{name}, Gymnasium", leave=False) as bar:
         # A horizon h with a lead of d steps runs what a horizon of h - d with a delay of d runs.
-        arm = evaluate_policy(policy, factory, spec.horizon - delay, count, inference_delay_steps=delay, on_episode=lambda _: bar.advance())
+        arm = evaluate_policy(
+            subject.policy, factory, spec.horizon - delay, count, inference_delay_steps=delay, on_episode=lambda _: bar.advance()
+        )
     stops = tuple(reason for rollout in rollouts for reason in rollout.stops)
     refused = sum(chunk.verdict != PUBLISHED for rollout in rollouts for chunk in rollout.chunks)
     return Measured(name, ros, arm.renamed(f"{name}, Gymnasium"), delay_steps, refused, stops)
 
 
-def drive(
-    name: str, folder: Path, facts: CheckpointFacts, environment: dict[str, str], options: argparse.Namespace, clip: str
-) -> list[DrivenRollout]:
+def drive(name: str, subject: Subject, environment: dict[str, str], options: argparse.Namespace, clip: str) -> list[DrivenRollout]:
     """Starts the nodes of `sim.launch.py` and runs the episodes."""
-    task = _task(facts)
     given: dict[str, Any] = {
-        "policy": folder,
-        "task": task,
+        **subject.arm_arguments(),
         "engine": options.engine,
         "controller": options.controller,
         "clip": clip,
@@ -131,27 +124,9 @@ def drive(
             with ProgressBar(options.episodes, "episode", f"{name}, ROS 2", leave=False) as bar:
                 for index in range(options.episodes):
                     rollout = driver.run(index)
-                    rollouts.append(rollout._replace(record=replace(rollout.record, task=task)))
+                    rollouts.append(rollout._replace(record=replace(rollout.record, task=subject.task)))
                     bar.advance()
     return rollouts
-
-
-def arm_facts(folder: Path) -> CheckpointFacts:
-    """Returns what a checkpoint knows.
-
-    Raises:
-        InvalidConfig: it is none, or not for one task of the arm.
-    """
-    facts = load_facts(folder) if folder.is_dir() else None
-    if facts is None:
-        raise InvalidConfig(f"{folder} must be a policy for the arm, it is none: run `make demo-arm` first, or give --base and --trimmed")
-    if not str(facts.env).endswith(ARM) or not isinstance(facts.env_kwargs.get("task"), str):
-        raise InvalidConfig(f"{folder} must be a policy for one task of {ARM}, got {facts.env} with {facts.env_kwargs}")
-    return facts
-
-
-def _task(facts: CheckpointFacts) -> str:
-    return str(facts.env_kwargs["task"])
 
 
 def _parser() -> Parser:

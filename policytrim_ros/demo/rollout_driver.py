@@ -65,7 +65,7 @@ class RolloutDriver:
         self._executor.add_node(self._node)
         self._rollouts: list[RolloutRecord] = []
         self._chunks: list[ChunkRecord] = []
-        self._stop_reason = ""  # that the policy's node told last
+        self._stop_reason = self._stop_message = ""  # that the policy's node told last
         self._num_trajectories = 0
         subscribe = self._node.create_subscription
         self._subscriptions = [
@@ -145,7 +145,8 @@ class RolloutDriver:
             self._answer("policy/rearm")
             self._stop_reason = ""
         else:
-            raise WorkerFailed(f"the policy must begin to move, it was stopped {MAX_REARMS} times: {', '.join(stops)}")
+            last = f"{', '.join(stops)}, at last because {self._stop_message}"
+            raise WorkerFailed(f"the policy must begin to move, it was stopped {MAX_REARMS} times: {last}")
         return stops
 
     def _stopped_since(self, num_trajectories: int) -> bool:
@@ -203,9 +204,10 @@ class RolloutDriver:
 
     def _diagnostics_arrived(self, message: Any) -> None:
         for status in message.status:
-            reason = next((pair.value for pair in status.values if pair.key == "stop_reason"), "")
+            values = {pair.key: pair.value for pair in status.values}
+            reason = values.get("stop_reason", "")
             if reason and reason != StopReason.STOPPED.value:  # which is what this node asked for
-                self._stop_reason = reason
+                self._stop_reason, self._stop_message = reason, values.get("stop_message", "")
 
 
 def measured_delay_steps(rollouts: list[DrivenRollout]) -> float:
