@@ -79,8 +79,9 @@ class ExecutionTimeline:
         """
         soon = self.soon(now_s, lead_s)
         if soon >= self._waypoints.times_s[-1]:
-            # At rest until then: a new grid begins, no step is waited for.
-            self.rest(self._waypoints.positions[-1], now_s + lead_s)
+            # At rest until then: a new grid begins, no step is waited for. The motion until then stays what the controller plays.
+            self._origin_s = now_s + lead_s
+            self._waypoints = self._waypoints._replace(times_s=self._waypoints.times_s - soon)
             return 0.0
         earliest = math.ceil(soon / self._dt_s - 1e-6)
         wanted = round((not_before_s - self._origin_s) / self._dt_s) if math.isfinite(not_before_s) else earliest
