@@ -12,7 +12,7 @@ from policytrim_gym.envs.arm.arm_env import ArmEnv
 from policytrim_ros.control.commands import PUBLISHED, ChunkRecord
 from policytrim_ros.launch_plan import launch_plan
 
-for module in ("rclpy", "mujoco", "pybullet", "pinocchio", "pink", "rosbags", "transformers"):
+for module in ("rclpy", "mujoco", "pinocchio", "pink", "rosbags", "transformers"):
     pytest.importorskip(module)
 # ruff: noqa: E402 - ROS may be missing, and then these are not there
 from ros_processes import ROOT
@@ -121,15 +121,14 @@ def test_monitor_node_counts_by_what_chunk_info_says_and_warns_once_that_its_par
         assert ran.log.count(f"{name} is {here} here and {there} in chunk_info, which counts") == 1
 
 
-@pytest.mark.parametrize("engine", ["mujoco", "pybullet"])
-def test_the_first_question_on_pixels_is_what_the_environment_shows_at_reset(episode, tmp_path, monkeypatch, engine):
+def test_the_first_question_on_pixels_is_what_the_environment_shows_at_reset(episode, tmp_path, monkeypatch):
     """Bit for bit: size, order of channels, names of cameras, state. A policy would not say that it sees other images than in training."""
     monkeypatch.setenv(CHECKPOINT, str(save_small_arm_vla(tmp_path / "policy")))
     monkeypatch.setenv(FIRST, str(tmp_path / "first.npz"))
-    state, more = {"task": "push", "engine": engine}, {"first_state": "3", "image_size": str(IMAGE_SIZE), "clip": "all"}
-    ran = episode("small_arm_vla:remembering_policy", num_steps=40, **state, **more)
+    arguments = {"task": "push", "first_state": "3", "image_size": str(IMAGE_SIZE), "clip": "all"}
+    ran = episode("small_arm_vla:remembering_policy", num_steps=40, **arguments)
     assert len(ran.published) >= 2 and ran.rollout.stops == ()
-    env = ArmEnv(**state, observation="pixels", image_size=IMAGE_SIZE)
+    env = ArmEnv("push", observation="pixels", image_size=IMAGE_SIZE)
     shown, info = env.reset(options={"split": "test", "initial_state": 3})
     seen = np.load(tmp_path / "first.npz")
     assert set(seen) == {*shown, "instruction"} and str(seen["instruction"]) == info["instruction"]

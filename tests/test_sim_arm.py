@@ -121,9 +121,10 @@ def test_a_reset_takes_the_next_state_and_holds_home():
         np.testing.assert_allclose(arm.joint_readings().positions[: len(names)], env.robot.home, atol=1e-3)
 
 
-def test_images_are_those_of_the_environment():
+@pytest.mark.parametrize("engine", ENGINES)
+def test_images_are_those_of_the_environment(engine):
     pytest.importorskip("mujoco")
-    arm, env = SimArm("reach"), ArmEnv("reach", observation="pixels", image_size=32)
+    arm, env = SimArm("reach", engine), ArmEnv("reach", engine, observation="pixels", image_size=32)
     observation, _ = env.reset(options={"split": "test", "initial_state": 0})
     assert arm.cameras == ("front", "wrist")
     for camera in arm.cameras:
