@@ -111,7 +111,7 @@ def test_a_clock_that_went_back_begins_anew():
 def test_fingers_may_come_in_messages_of_their_own_the_arms_joints_may_not():
     reader = JointReader(ActionJoints(ROBOT))
     arm = dict(zip(ROBOT.config.joints, ROBOT.home))
-    assert reader.read(arm, {}, 1.0) is None and reader.silent_fingers == ROBOT.config.gripper.joints
+    assert reader.read(arm, {}, 1.0) is None and reader.silent == ROBOT.config.gripper.joints
     assert reader.read(dict.fromkeys(ROBOT.config.gripper.joints, 0.03), {}, 1.0) is None
     measured = reader.read(dict(reversed(arm.items())) | {"wheel": 7.0}, {}, 1.1)
     np.testing.assert_allclose(measured.positions, [*ROBOT.home, 0.03])

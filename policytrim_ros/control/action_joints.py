@@ -89,6 +89,15 @@ class ActionJoints:
             _with_columns(trajectory, fingers, [dof] * len(fingers)),
         )
 
+    def moving(self, measured: MotionState, within_s: float) -> str:
+        """Returns the joint that the acceleration limit cannot bring to rest within a time [s], in words; empty: none."""
+        speed, limit = np.abs(measured.velocities), self.limits.acceleration * within_s
+        if (speed <= limit).all():
+            return ""
+        column = int(np.argmax(speed / limit))
+        unit = "m/s" if column == self.robot.dof else "rad/s"
+        return f"{self.names[column]} moves at {speed[column]:.3g} {unit}, the limit is {limit[column]:.3g} {unit}"
+
     def measured_arm(self, measured: MotionState, commanded: MotionState) -> MotionState:
         """Returns the arm as it was measured, with the gripper at rest where it was commanded to be.
 

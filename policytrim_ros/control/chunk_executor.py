@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from enum import Enum
-from typing import NamedTuple
 
 from policytrim_gym.chunk import check_horizon
 from policytrim_ros.control.action_joints import ActionJoints
@@ -28,7 +27,7 @@ from policytrim_ros.control.executor_config import ExecutorConfig
 from policytrim_ros.control.latency_estimator import LatencyEstimator
 from policytrim_ros.control.motion_state import MeasuredState
 from policytrim_ros.control.observation_period import ObservationPeriod
-from policytrim_ros.control.running_chunk import RunningChunk
+from policytrim_ros.control.running_chunk import PendingQuestion, RunningChunk
 from policytrim_ros.control.trajectory_gate import TrajectoryGate
 from policytrim_ros.control.watchdog import Expiry, Watchdog
 
@@ -46,13 +45,6 @@ class ExecutorState(str, Enum):
     EXECUTING = "executing"
     BRAKING = "braking"
     HOLDING = "holding"  # until `rearm`
-
-
-class _Pending(NamedTuple):
-    """A question that has no answer yet."""
-
-    observation_stamp_s: float
-    asked_s: float
 
 
 class ChunkExecutor:
@@ -100,7 +92,7 @@ class ChunkExecutor:
         self._timeline: ExecutionTimeline | None = None
         self._observed_s = self._asked_stamp_s = -math.inf
         self._period = ObservationPeriod()
-        self._pending: _Pending | None = None
+        self._pending: PendingQuestion | None = None
         self._running: RunningChunk | None = None
         self._num_refusals = 0
         self._measured_hold_due = False
@@ -112,6 +104,7 @@ class ChunkExecutor:
         if self.state is ExecutorState.INACTIVE:
             self._timeline = self._measured = None
             self._watchdog.restart()
+            self._watchdog.check_clock(now_s)  # the time without ticks is no jump
             self._rest(ExecutorState.READY, now_s)
 
     def start(self, now_s: float) -> bool:
@@ -128,11 +121,12 @@ class ChunkExecutor:
     def rearm(self, now_s: float) -> bool:
         """Goes on after a stop, from where the arm is measured, with fresh observations.
 
-        Returns False, and does nothing, unless the executor holds and knows where the arm is.
+        Returns False, and does nothing, unless the executor holds and the arm was measured at rest since.
         """
         measured = self._measured
-        fresh = measured is not None and now_s - measured.stamp_s <= self._gate.config.max_state_age_s
-        if self.state is not ExecutorState.HOLDING or measured is None or not fresh:
+        if self.state is not ExecutorState.HOLDING or self._measured_hold_due or self.moving:
+            return False
+        if measured is None or now_s - measured.stamp_s > self._gate.config.max_state_age_s:
             return False
         if self._timeline is not None:
             self._timeline.rest(self._joints.measured_arm(measured.motion, self._timeline.reference(now_s)).positions, now_s)
@@ -164,7 +158,7 @@ class ChunkExecutor:
         asked half a control step early at most, and not before the present chunk has taken over.
         """
         self._period.arrived(stamp_s)
-        self._observed_s = max(self._observed_s, stamp_s)
+        self._observed_s = stamp_s
         until_next_s = stamp_s + self._period.shortest_s - now_s  # below 0 where this one came late: the next may be in the same queue
         return self._ask(now_s, min(max(0.0, until_next_s), 0.5 * self.config.control_dt_s))
 
@@ -174,7 +168,7 @@ class ChunkExecutor:
         Raises:
             InvalidHorizon: the answer brings an execute_horizon outside 1..chunk_size.
         """
-        inference_s = self._answered(answer.observation_stamp_s, answer.inference_s, now_s)
+        was_asked, inference_s = self._answered(answer.observation_stamp_s, answer.inference_s, now_s)
         if self.state not in (ExecutorState.WAITING, ExecutorState.EXECUTING):
             return [self._refused(answer, inference_s, NOT_ARMED, f"the executor is {self.state.value}", now_s)]
         expiry = self._watchdog.expired(now_s)
@@ -185,16 +179,16 @@ class ChunkExecutor:
             self._num_refusals = 0
             return [result]
         refused = self._refused(answer, inference_s, result.reason.value, result.message, now_s)
-        if result.reason in (RefusalReason.DUPLICATE, RefusalReason.OUT_OF_ORDER):
-            return [refused]  # a message that came twice or late says nothing about the policy
+        if not was_asked:
+            return [refused]  # one that came twice, or is from before a stop, says nothing about the policy
         return [refused, *self._count_refusal(StopReason.CHUNKS_REFUSED, result.message, now_s)]
 
     def answer_failed(self, observation_stamp_s: float, message: str, now_s: float) -> list[Command]:
         """Takes note that the policy gave no chunk for an observation: an error, a lost connection."""
         answer = ChunkAnswer(None, (), observation_stamp_s)
-        inference_s = self._answered(observation_stamp_s, None, now_s)
+        was_asked, inference_s = self._answered(observation_stamp_s, None, now_s)
         refused = self._refused(answer, inference_s, POLICY_FAILED, message, now_s)
-        if self.state not in (ExecutorState.WAITING, ExecutorState.EXECUTING):
+        if self.state not in (ExecutorState.WAITING, ExecutorState.EXECUTING) or not was_asked:
             return [refused]
         return [refused, *self._count_refusal(StopReason.POLICY_FAILED, message, now_s)]
 
@@ -227,7 +221,14 @@ class ChunkExecutor:
         if self._pending is not None:
             return "the policy"
         expiry = self._watchdog.expired(now_s)
-        return "an observation" if expiry is None else expiry.message
+        if expiry is not None:
+            return expiry.message
+        return f"the arm to rest, {self.moving}" if self._timeline is None and self.moving else "an observation"
+
+    @property
+    def moving(self) -> str:
+        """Which joint is measured too fast to rest when motion can take over, in words; empty: none."""
+        return "" if self._measured is None else self._joints.moving(self._measured.motion, self.config.publish_lead_s)
 
     # How it is done.
 
@@ -250,6 +251,8 @@ class ChunkExecutor:
         """Returns the question when it is time for one, and an observation is there that was not asked with before."""
         if self.state not in (ExecutorState.WAITING, ExecutorState.EXECUTING) or self._pending is not None:
             return []
+        if self._timeline is None and self.moving:
+            return []  # by whom, nobody here knows; braking of before a deactivation ends soon
         stamp_s, after_s = self._observed_s, self._asked_stamp_s
         running = self._running
         if running is not None:
@@ -262,19 +265,19 @@ class ChunkExecutor:
         fresh = now_s - stamp_s <= self._gate.config.max_observation_age_s
         if stamp_s <= after_s or not fresh or self._watchdog.missing or self._watchdog.expired(now_s) is not None:
             return []
-        self._pending = _Pending(stamp_s, now_s)
+        self._pending = PendingQuestion(stamp_s, now_s)
         self._asked_stamp_s = stamp_s
         self._watchdog.expect(POLICY, now_s)
         return [Ask(stamp_s)]
 
-    def _answered(self, observation_stamp_s: float, inference_s: float | None, now_s: float) -> float | None:
-        """Ends the wait when this is what was asked for; returns the inference time."""
+    def _answered(self, observation_stamp_s: float, inference_s: float | None, now_s: float) -> tuple[bool, float | None]:
+        """Ends the wait when this is what was asked for; returns whether it is, and the inference time."""
         pending = self._pending
         if pending is None or pending.observation_stamp_s != observation_stamp_s:
-            return inference_s
+            return False, inference_s
         self.latency.record(now_s - pending.asked_s)
         self._forget_question()
-        return now_s - pending.asked_s if inference_s is None else inference_s
+        return True, now_s - pending.asked_s if inference_s is None else inference_s
 
     def _join(self, answer: ChunkAnswer, inference_s: float | None, now_s: float) -> Publish | Refusal:
         """Checks an answer, makes motion of it, checks that, and takes it over; or changes nothing."""
@@ -341,10 +344,12 @@ class ChunkExecutor:
         """Stops, and believes nothing any more that was stamped before; where nothing was started there is nothing to stop."""
         if self.state is ExecutorState.BRAKING:
             self.state = ExecutorState.EXECUTING  # its end lies on the old clock: it brakes anew
-        if jump.went_back and self._timeline is not None and self._measured is not None:
-            # The commanded motion lies in a future that will come again: only the measured joints say where the arm is. After a jump
-            # forward, which may be this process that stood still, they are old, and the controller has gone on as commanded.
-            motion = self._joints.measured_arm(self._measured.motion, self._timeline.reference(math.inf))
+        if jump.went_back and self._timeline is not None:
+            # The commanded motion lies in a future that will come again: only the measured joints say where the arm is, or its end where
+            # none came since the last jump. After a jump forward, which may be this process that stood still, they are old, and the
+            # controller has gone on as commanded.
+            end = self._timeline.reference(math.inf)
+            motion = end if self._measured is None else self._joints.measured_arm(self._measured.motion, end)
             self._timeline = ExecutionTimeline(motion, now_s, self.config.control_dt_s)
         commands: list[Command] = []
         if self.state is ExecutorState.READY:

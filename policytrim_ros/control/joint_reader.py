@@ -55,7 +55,7 @@ class JointReader:
         for name in positions:
             self._velocities.pop(name, None)  # of an earlier moment
         self._velocities |= velocities
-        if missing or self.silent_fingers:
+        if missing or self.silent:
             return None
         measured = self._columns(self._positions)
         if all(name in self._velocities for name in (*self._arm, *self._fingers)):
@@ -66,9 +66,9 @@ class JointReader:
         return self._last
 
     @property
-    def silent_fingers(self) -> tuple[str, ...]:
-        """Fingers that no message has held so far."""
-        return tuple(name for name in self._fingers if name not in self._positions)
+    def silent(self) -> tuple[str, ...]:
+        """Joints of arm and gripper that no message has held so far; none where there was no message at all."""
+        return tuple(name for name in (*self._arm, *self._fingers) if self._positions and name not in self._positions)
 
     def _columns(self, values: Mapping[str, float]) -> NDArray[np.float64]:
         gripper = [np.mean([values[name] for name in self._fingers])] if self._fingers else []

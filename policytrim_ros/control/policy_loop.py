@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -9,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from policytrim_ros.control.action_joints import ActionJoints
-from policytrim_ros.control.chunk_executor import ChunkExecutor, ExecutorState
+from policytrim_ros.control.chunk_executor import JOINT_STATES, ChunkExecutor, ExecutorState
 from policytrim_ros.control.chunk_gate import ChunkAnswer
 from policytrim_ros.control.commands import Ask, ChunkRecord, Command, Hold, Publish, Refused, StopReason
 from policytrim_ros.control.joint_reader import JointReader
@@ -53,12 +54,14 @@ class PolicyLoop:
         self._reader = JointReader(joints)
         self._chunks = PublishedChunks(executor.config.control_dt_s)
         self._joined: JoinedObservation | None = None
+        self._ticked_s = -math.inf
 
     # What a user asks for.
 
     def activate(self, now_s: float) -> None:
         """Begins to listen, and knows nothing of before: anyone may have moved the arm and its gripper since."""
         self.joiner.forget()
+        self._reader = JointReader(self._joints)
         self._joined = None
         self._chunks = PublishedChunks(self.executor.config.control_dt_s)
         self.executor.activate(now_s)
@@ -90,6 +93,8 @@ class PolicyLoop:
             return True, f"rearmed after {reason.value if reason else 'a stop'}; it waits for {self.waiting_for(now_s)}"
         if before is not ExecutorState.HOLDING:
             return False, f"only a holding executor can be rearmed, it is {before.value}"
+        if moving := self.executor.moving:
+            return False, f"the arm must rest before it goes on, {moving}"
         return False, "joint states must be fresh before anything moves, there are none"
 
     # What arrives.
@@ -130,14 +135,16 @@ class PolicyLoop:
 
     def tick(self, now_s: float) -> list[Order]:
         """Notices what time brings; to be called 50 times a second or more."""
-        orders = self._carried_out(self.executor.tick(now_s), now_s)
-        if any(isinstance(order, Hold) and order.reason is StopReason.CLOCK_JUMPED for order in orders):
-            self.joiner.restart()
-        return orders
+        if now_s < self._ticked_s:
+            self.joiner.restart()  # stamps of before lie in a future that will come again
+        self._ticked_s = now_s
+        return self._carried_out(self.executor.tick(now_s), now_s)
 
     def waiting_for(self, now_s: float) -> str:
         """Returns what keeps a waiting executor from moving, in words; empty in other states."""
         waiting = self.executor.waiting_for(now_s)
+        if self._reader.silent:
+            waiting = waiting.replace(JOINT_STATES, f"{JOINT_STATES} of {', '.join(self._reader.silent)}")
         if waiting == "an observation" and self.joiner.newest() is None:
             return self.joiner.missing
         return ", ".join(dict.fromkeys([waiting, "instruction"])) if waiting and "instruction" in self.joiner.missing else waiting

@@ -1,8 +1,15 @@
-"""The chunk that the arm runs, and when the next one is to be asked for."""
+"""The chunk that the arm runs, when the next one is to be asked for, and the question that has been."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
+
+
+class PendingQuestion(NamedTuple):
+    """A question that has no answer yet."""
+
+    observation_stamp_s: float
+    asked_s: float
 
 
 class RunningChunk(NamedTuple):
