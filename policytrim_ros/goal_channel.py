@@ -71,10 +71,14 @@ class GoalChannel:
             there = "is there and silent" if self.is_ready else "is gone"
             self._on_failure(GoalFailure(f"{self.name} must answer a goal, its server {there}", is_held=False))
 
-    def destroy(self) -> None:
-        """Ends the client; nothing is told any more."""
+    def forget(self) -> None:
+        """Tells nothing any more of the goals so far."""
         self._newest += 1
         self._unanswered.clear()
+
+    def destroy(self) -> None:
+        """Ends the client; nothing is told any more."""
+        self.forget()
         self._client.destroy()
 
     def _answered(self, number: int, future: Any) -> None:

@@ -55,6 +55,9 @@ class TopicSender:
     def check(self) -> None:
         """Notices what only time shows; to be called at each tick."""
 
+    def forget(self) -> None:
+        """Begins anew: what becomes of all that was sent so far is of no interest any more."""
+
     def flush(self, timeout_s: float) -> None:
         """Waits at most so long until what was sent has been taken [s]; for the end of a process alone."""
         for publisher in self._publishers.values():
@@ -96,6 +99,10 @@ class ActionSender(TopicSender):
     def check(self) -> None:
         for channel in self._goals.values():
             channel.check()
+
+    def forget(self) -> None:
+        for channel in self._goals.values():
+            channel.forget()
 
     def flush(self, timeout_s: float) -> None:
         executor, end_s = SingleThreadedExecutor(context=self._node.context), time.monotonic() + timeout_s

@@ -135,6 +135,21 @@ def test_a_controller_that_does_not_answer_is_told_once_even_when_newer_goals_go
     assert len(channel.failures) == 1
 
 
+def test_what_becomes_of_goals_that_were_forgotten_is_not_told(channel):
+    for _ in range(2):
+        channel.send("hold")
+    accepted = channel._client.answer(0)
+    channel.forget()
+    end(accepted, ABORTED, -4)
+    for _ in range(2 * MOST_CHECKS):  # the second one is never answered
+        channel.check()
+    channel._client.answer(1, accepted=False)
+    assert channel.failures == [] and channel.is_answered
+    channel.send("chunk")
+    channel._client.answer(2, accepted=False)
+    assert channel.failures == [("/arm/follow rejected a goal", False)]
+
+
 class Node:
     """Makes publishers that remember."""
 

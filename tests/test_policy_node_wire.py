@@ -63,6 +63,12 @@ class Arm:
     def call(self, name):
         return self.ros.call(Trigger, name, Trigger.Request())
 
+    def change(self, *transitions):
+        """Takes it through its lifecycle."""
+        for name in transitions:
+            transition = Transition(id=getattr(Transition, f"TRANSITION_{name}"))
+            assert self.ros.call(ChangeState, "policy_node/change_state", ChangeState.Request(transition=transition)).success
+
     def start(self):
         """Has it move, and returns the number of trajectories before."""
         before = len(self.trajectories)
@@ -168,6 +174,17 @@ def test_the_last_goal_before_the_process_ends_is_the_hold(arm):
     assert arm.controller.goals[-1] == len(last.times_s) and not last.velocities[-2:].any()  # it rests to the end
 
 
+def test_the_end_of_a_goal_from_before_an_activation_is_no_stop_of_it(arm):
+    arm.start()
+    arm.change("DEACTIVATE")
+    arm.ros.until(lambda: 1 < len(arm.trajectories) == len(arm.controller.goals), "the hold as a goal")
+    arm.change("ACTIVATE")
+    arm.controller.end(-4)  # as when somebody else moves the arm meanwhile
+    time.sleep(0.3)
+    assert arm.status()["state"] == "ready"
+    arm.start()
+
+
 def test_a_controller_that_is_gone_is_a_stop_and_refuses_a_rearm(arm):
     arm.start()
     arm.controller.destroy()
@@ -175,9 +192,7 @@ def test_a_controller_that_is_gone_is_a_stop_and_refuses_a_rearm(arm):
     arm.ros.until(lambda: arm.status()["state"] == "holding", "a hold")
     assert arm.call("policy/rearm").message.endswith(f"there is no action server {ARM_ACTION}")
     arm.controller = Controller(arm.ros, ARM_ACTION)
-    for transition in ("DEACTIVATE", "CLEANUP", "CONFIGURE", "ACTIVATE"):
-        change = Transition(id=getattr(Transition, f"TRANSITION_{transition}"))
-        assert arm.ros.call(ChangeState, "policy_node/change_state", ChangeState.Request(transition=change)).success
+    arm.change("DEACTIVATE", "CLEANUP", "CONFIGURE", "ACTIVATE")
     arm.start()
     arm.ros.until(lambda: len(arm.controller.goals) >= 2, "goals of a node that was configured anew")
     assert arm.status()["stop_reason"] == ""

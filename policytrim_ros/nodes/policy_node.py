@@ -87,6 +87,7 @@ class PolicyNode(LifecycleNode):
     def on_activate(self, state: Any) -> TransitionCallbackReturn:
         result = super().on_activate(state)
         assert self._assembly is not None
+        self._sender.forget()
         self._assembly.loop.activate(self._now_s())
         self._active = True
         self._listen(self._assembly.policy.observer.frames)
