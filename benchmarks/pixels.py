@@ -20,7 +20,7 @@ from policytrim_gym.training.clone_config import CloneConfig
 from policytrim_gym.training.trim_config import TrimConfig
 from policytrim_gym.training.warm_start import WarmStartConfig
 
-TASKS = ("door-open-v3", "button-press-topdown-v3", "drawer-close-v3", "window-open-v3", "reach-v3")
+TASKS = ("door-open-v3", "button-press-topdown-v3", "drawer-close-v3", "drawer-open-v3", "faucet-open-v3")
 TARGETS = {
     "gaussian": (Target("stock", "replans", 4.0), Target("stock", "steps", 1.3)),
     "flow": (Target("stock", "replans", 3.0), Target("stock", "steps", 1.2)),
@@ -36,11 +36,11 @@ def pixels_config(head: str, seed: int) -> ExperimentConfig:
         clone=CloneConfig(
             model="tiny-vla",
             tiny_vla=TinyVLASettings(head=head),
-            demos_per_task=25,
+            demos_per_task=30,
             chunk_size=24,
             execute_horizon=6,
-            gradient_steps=5000,
-            batch_size=128,
+            gradient_steps=4000,
+            batch_size=64,
         ),
         trim=TrimConfig(
             groups_per_task=3,
@@ -49,11 +49,11 @@ def pixels_config(head: str, seed: int) -> ExperimentConfig:
             max_chunks_per_pass=128,
             validation_states=20,
             num_validations=4,
-            warm_start=WarmStartConfig(playback_rates=(1.5, 2.0), states_per_task=80, gradient_steps=2000, batch_size=128),
+            warm_start=WarmStartConfig(playback_rates=(1.5, 2.0), states_per_task=80, gradient_steps=2000, batch_size=64),
         ),
-        total_timesteps=400_000,
+        total_timesteps=350_000,
         horizons=(6, 12, 24),
-        playback_rates=(1.0, 1.5, 2.0),
+        playback_rates=(1.0, 2.0),
         ensemble_horizon=6,
         delays=(1,),
         sweep_states=25,
