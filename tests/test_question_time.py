@@ -115,3 +115,11 @@ def test_a_clock_that_goes_back_makes_no_period() -> None:
     for stamp_s in (*np.arange(100.0, 100.1, 0.01), 50.0, 50.01):
         found.arrived(float(stamp_s))
     assert found.shortest_s == pytest.approx(0.01)
+
+
+@pytest.mark.parametrize("chunk_size", [1, 2, 8])
+@pytest.mark.parametrize("latency_s", [0.005, 0.06, 0.45, 0.9])
+def test_nothing_is_asked_of_whose_answer_no_step_would_be_left(chunk_size: int, latency_s: float) -> None:
+    rig = Rig(following(walk(3), chunk_size), latency_s, chunk_size=chunk_size, execute_horizon=chunk_size).begin()
+    rig.run(6.0)
+    assert set(rig.verdicts()) == {"published"} and len(rig.verdicts()) >= 5

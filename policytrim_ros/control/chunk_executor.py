@@ -258,8 +258,8 @@ class ChunkExecutor:
         if running is not None:
             lead, early_s = (self.latency.lead_steps, early_s) if self.config.asynchronous else (0, 0.0)
             due_s = running.ask_s(lead, early_s, self.config.control_dt_s)
-            if not self.config.asynchronous:
-                after_s = max(after_s, due_s)
+            useful_s = running.useful_s(self.config.chunk_size, self.config.control_dt_s)
+            after_s = max(after_s, useful_s if self.config.asynchronous else due_s)
             if now_s < due_s - 1e-9:
                 return []
         fresh = now_s - stamp_s <= self._gate.config.max_observation_age_s

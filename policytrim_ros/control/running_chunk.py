@@ -30,6 +30,10 @@ class RunningChunk(NamedTuple):
         """Returns when a step of the chunk begins, not before the chunk took over [s]."""
         return self.join_s + max(0, index - self.first_step) * control_dt_s
 
+    def useful_s(self, chunk_size: int, control_dt_s: float) -> float:
+        """Returns the time after which an observation must be [s]: of a chunk from before it no step is left when this one has run out."""
+        return self.step_s(chunk_size, control_dt_s) - (chunk_size - 0.5) * control_dt_s
+
     def ask_s(self, lead_steps: int, early_s: float, control_dt_s: float) -> float:
         """Returns from when on the next chunk may be asked for, not before this one took over [s].
 
