@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from executor_rig import JOINTS, ROBOT, Rig
+from executor_rig import JOINTS, ROBOT, Rig, following, walk
 
 from policytrim_ros.control.chunk_gate import ChunkAnswer
 from policytrim_ros.control.commands import Publish, Refused
@@ -60,3 +60,20 @@ def test_a_new_grid_changes_nothing_of_the_present_motion() -> None:
     assert not timeline.at_rest(1e9 + 0.19) and timeline.at_rest(1e9 + 0.21)
     kept, _ = timeline.splice(0.0, Waypoints(np.array([0.05]), np.zeros((1, 1)), np.zeros((1, 1))), 1e9 + 0.15)
     np.testing.assert_allclose(kept.velocities[:, 0], [0.25, 0.0, 0.0, 0.0], atol=1e-6)  # now, at its end, at the join, after it
+
+
+@pytest.mark.parametrize("replacement", ["hard", "stamp"])
+@pytest.mark.parametrize("later_steps", [0, 3, 8, 12])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_stop_soon_after_a_chunk_brakes_from_what_is_played_then(seed: int, later_steps: int, replacement: str) -> None:
+    random = np.random.default_rng(seed)
+    rig = Rig(following(walk(seed)), lambda _: random.uniform(0.02, 0.5), replacement=replacement, publish_lead_s=LEAD_S).begin()
+    rig.run(1.0)
+    published = len(rig.of(Publish))
+    while len(rig.of(Publish)) == published:
+        rig.step()
+    rig.run(later_steps * 0.01)  # below LEAD_S a controller that splices at the stamp has not begun the chunk, and never will
+    rig.carry_out(rig.executor.stop(rig.now_s))
+    rig.run(0.8)
+    velocities = np.array([state.velocities for _, state in rig.desired])
+    assert (np.abs(np.diff(velocities, axis=0)) <= ROBOT.limits.acceleration * 0.01 * (1 + 1e-3)).all()

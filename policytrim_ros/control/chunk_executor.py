@@ -376,6 +376,8 @@ class ChunkExecutor:
             return []  # nothing was commanded, and someone else may be moving the arm
         self.state = ExecutorState.BRAKING
         self._measured_hold_due = True
+        if self.config.replacement == "stamp":
+            self._timeline.drop_waiting(now_s)
         return [self._hold(self._timeline.soon(now_s, self.config.publish_lead_s) if join is None else join, now_s)]
 
     def _hold(self, join: float, now_s: float) -> Hold:

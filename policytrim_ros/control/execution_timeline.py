@@ -46,6 +46,7 @@ class ExecutionTimeline:
         self._windows: deque[tuple[float, float]] = deque(maxlen=REMEMBERED_WINDOWS)  # steps that ran a chunk, begin and end [s]
         self._origin_s = now_s
         self._waypoints = Waypoints(np.zeros(1), state.positions[None], state.velocities[None])
+        self._before = self._origin_s, self._waypoints  # the motion that the newest one took over from, and the origin of its times
 
     def rest(self, positions: NDArray[np.float64], now_s: float) -> None:
         """Says that the joints rest at `positions` (n,) from now on."""
@@ -91,6 +92,15 @@ class ExecutionTimeline:
         """Returns a time on the grid as one on the clock [s]."""
         return self._origin_s + join
 
+    def drop_waiting(self, now_s: float) -> None:
+        """Forgets what was published last where its stamp is still to come, for controllers that splice at the stamp.
+
+        They put a newer trajectory in its place, and go on until that one's stamp with what they had before.
+        """
+        if now_s < self._last_stamp_s:
+            origin_s, waypoints = self._before
+            self._waypoints = waypoints._replace(times_s=waypoints.times_s + (origin_s - self._origin_s))
+
     def joining(self, join: float) -> MotionState:
         """Returns where the joints are commanded to be at a time on the grid, (n,) each."""
         return sample(self._waypoints, join)
@@ -130,6 +140,7 @@ class ExecutionTimeline:
     def published(self, trajectory: Trajectory, join: float, num_steps: int) -> None:
         """Takes over a trajectory that `splice` gave and that was published; it runs a chunk for `num_steps` steps from `join` on."""
         assert trajectory.velocities is not None
+        self._before = self._origin_s, self._waypoints
         times = trajectory.times_s + (trajectory.stamp_s - self._origin_s)
         self._waypoints = Waypoints(times, trajectory.positions, trajectory.velocities)
         self._last_stamp_s = trajectory.stamp_s
