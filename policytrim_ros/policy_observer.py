@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,7 @@ class PolicyObserver:
         has_object: whether the task has an object beside its goals; only a state with bodies needs to know.
 
     Raises:
-        InvalidSpec: a key, or a size of the state, that nothing here can make.
+        InvalidSpec: a key, or a size of the state, that nothing here can make; a camera that no topic can be named after.
         MissingExtra: the tool's position is needed, and the kinematics are not installed.
 
     >>> from policytrim_gym.robot.robot_model import load_robot
@@ -46,6 +47,12 @@ class PolicyObserver:
         if unknown:
             raise InvalidSpec(
                 f'the policy needs "{unknown[0]}", a robot gives "state" and "image_<camera>": an observation map can fill it'
+            )
+        unfit = [camera for camera in self._cameras if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", camera) is None]
+        if unfit:  # the subscription would be refused, when the node is activated and in no words
+            raise InvalidSpec(
+                f'a camera\'s name is part of the topic "image/<camera>" and must be letters, digits and _, got {unfit[0]!r}: '
+                "an observation map can give another one"
             )
         self._size = self._state_size(spec, joints)
         bodies = self._size == state_size(dof, with_bodies=True)

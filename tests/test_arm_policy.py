@@ -132,6 +132,8 @@ def test_a_policy_forgets_its_past_at_a_start_and_only_then():
         ),
         ({"observation_shapes": {"state": (12,)}}, {}, InvalidSpec, r"one of \[6, 7, 11, 31\] numbers"),
         ({"observation_shapes": {"observation/state": (7,)}}, {}, InvalidSpec, 'needs "observation/state"'),
+        ({"observation_shapes": {"image_wrist-cam": (96, 96, 3)}}, {}, InvalidSpec, "letters, digits and _, got 'wrist-cam'"),
+        ({"observation_shapes": {"image_0_rgb": (96, 96, 3)}}, {}, InvalidSpec, "got '0_rgb'"),
         ({}, {"selector": load_rule("fixed:9", "")}, InvalidHorizon, "got 9"),
         ({}, {"selector": load_rule("fixed:8x2", "")}, InvalidConfig, "playback rate must be 1 on a robot, got 2"),
     ],

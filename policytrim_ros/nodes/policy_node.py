@@ -89,8 +89,8 @@ class PolicyNode(LifecycleNode):
         assert self._assembly is not None
         self._sender.forget()
         self._assembly.loop.activate(self._now_s())
-        self._active = True
         self._listen(self._assembly.policy.observer.frames)
+        self._active = True
         return result
 
     def on_deactivate(self, state: Any) -> TransitionCallbackReturn:
