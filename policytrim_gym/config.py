@@ -172,8 +172,8 @@ def _converted(hint: Any, value: Any, where: str) -> Any:
     if origin is Literal:
         # 1 == True == 1.0: an option is one only with its type.
         if not any(type(value) is type(option) and value == option for option in arguments):
-            close = f"; {_suggestion(value, [str(option) for option in arguments])}" if isinstance(value, str) else ""
-            raise InvalidConfig(f"{where} must be {_described(hint)}, got {_shown(value)}{close}")
+            close = _closest(value, [str(option) for option in arguments]) if isinstance(value, str) else ""
+            raise InvalidConfig(f"{where} must be {_described(hint)}, got {_shown(value)}{close and f'; {close}'}")
         return value
     if dataclasses.is_dataclass(hint):
         return value if isinstance(value, hint) else from_mapping(hint, value, where)  # type: ignore[arg-type]
@@ -252,8 +252,12 @@ def _described(hint: Any) -> str:
 
 
 def _suggestion(key: str, known: list[str]) -> str:
+    return _closest(key, known) or f"known: {', '.join(known)}"
+
+
+def _closest(key: str, known: list[str]) -> str:
     close = difflib.get_close_matches(key, known, n=1)
-    return f'did you mean "{close[0]}"?' if close else f"known: {', '.join(known)}"
+    return f'did you mean "{close[0]}"?' if close else ""
 
 
 def _plain(value: Any) -> Any:

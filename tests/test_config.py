@@ -118,6 +118,12 @@ def test_what_does_not_fit_is_named(values: dict, message: str) -> None:
     assert str(caught.value).startswith(message)
 
 
+def test_options_are_listed_once_where_none_is_close() -> None:
+    with pytest.raises(InvalidConfig) as caught:
+        from_mapping(Outer, {"name": "a", "inner": {"mode": "zzz"}})
+    assert str(caught.value) == "inner.mode must be one of 'floor', 'gate', got 'zzz' (str)"
+
+
 def test_a_missing_key_and_a_wrong_root_are_named() -> None:
     with pytest.raises(InvalidConfig, match='missing key "name" in Outer'):
         from_mapping(Outer, {})
