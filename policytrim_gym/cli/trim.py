@@ -38,7 +38,7 @@ def run(options: argparse.Namespace) -> None:
     from policytrim_gym.cli.subjects import load_subject
     from policytrim_gym.policies.checkpoint_facts import load_facts
     from policytrim_gym.training.recipes import load_recipe
-    from policytrim_gym.training.training_log import validation_words
+    from policytrim_gym.training.training_log import floor_words, validation_words
     from policytrim_gym.training.trim import trim
     from policytrim_gym.training.trim_config import TrimConfig
 
@@ -55,5 +55,6 @@ def run(options: argparse.Namespace) -> None:
     if shared.write_json(options, {"policy": str(options.out), "execute_horizon": facts.execute_horizon, **facts.evidence}):
         return
     print(f"{options.out} holds the trimmed policy: horizon {facts.execute_horizon}")
-    print(f"validation: {validation_words(trainer.state.best_validation)}")
+    best, floor = trainer.state.best_validation, trainer.state.success_floor - config.success_tolerance
+    print(f"validation: {validation_words(best)}{floor_words(best, floor)}")
     print(f"prove it on test states: policytrim evaluate --policy {options.out}")

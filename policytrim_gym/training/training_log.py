@@ -50,3 +50,15 @@ def validation_words(row: Mapping[str, Any]) -> str:
     steps, calls = row["validation_steps"], row["validation_calls"]
     costs = "" if steps is None else f", {steps:.1f} steps, {calls:.2f} calls"
     return f"success {row['validation_success']:.1%}{costs}"
+
+
+def floor_words(row: Mapping[str, Any], success_floor: float) -> str:
+    """Returns what stands behind a chosen validation: nothing where its success reaches the floor.
+
+    >>> row = {"validation_success": 0.5}
+    >>> floor_words(row, 0.6), floor_words(row, 0.5)
+    (', below the floor of 60.0%: no checkpoint reached it, this one comes nearest', '')
+    """
+    if row["validation_success"] >= success_floor:
+        return ""
+    return f", below the floor of {success_floor:.1%}: no checkpoint reached it, this one comes nearest"
