@@ -82,6 +82,7 @@ _POLICY = Argument("policy", str, "a checkpoint folder, ws://host:port or python
 _ROBOT = Argument("robot", str, "name of a file in config/robots, or the path of a YAML file")
 _HORIZON = Argument("execute_horizon", int, "actions of a chunk to run before the next takes over; 0: the checkpoint's")
 _CLIP = Argument("clip", str, "what of a chunk is cut to its range before the gate: none, gripper or all, as Gymnasium does")
+_SIM_CLIP = _CLIP._replace(default="all")  # in the simulation a policy is to do what it did when it was evaluated
 _AUTOSTART = Argument(
     "autostart", bool, "configures and activates policy_node; false: a lifecycle manager does. policy/start moves the arm", "true"
 )
@@ -103,7 +104,7 @@ ARGUMENTS: dict[str, tuple[Argument, ...]] = {
         Argument("controller", str, "how a new trajectory replaces the present one: hard (at once) or stamp (at its time stamp)"),
         _ROBOT,
         _HORIZON,
-        _CLIP,
+        _SIM_CLIP,
         Argument("split", str, "of the initial states: train, validation or test"),
         Argument("first_state", int, "initial state of the first episode"),
         Argument("image_size", int, "width and height of the cameras' images, as the policy sees them [pixels]"),
@@ -155,7 +156,7 @@ def launch_plan(name: str, given: Mapping[str, str], environ: Mapping[str, str] 
     >>> [node.executable for node in plan.nodes]
     ['sim_arm_node', 'policy_node', 'monitor_node']
     >>> plan.nodes[1].parameters
-    {'policy': 'runs/arm', 'use_sim_time': False, 'autostart': True, 'has_object': False}
+    {'policy': 'runs/arm', 'clip': 'all', 'use_sim_time': False, 'autostart': True, 'has_object': False}
     """
     values = _values(name, given)
     nodes = {"sim": _sim, "robot": _robot, "monitor": _monitor}[name](values)

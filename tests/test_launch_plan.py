@@ -87,7 +87,7 @@ def test_what_no_argument_names_is_left_to_the_parameter_files():
     """Else the defaults of arguments would silently win over a user's file."""
     nodes = {node.executable: node for node in launch_plan("sim", {"policy": "runs/arm"}).nodes}
     assert nodes["sim_arm_node"].parameters == {"use_sim_time": False}
-    assert nodes["policy_node"].parameters == {"policy": "runs/arm", "use_sim_time": False, "autostart": True}
+    assert nodes["policy_node"].parameters == {"policy": "runs/arm", "clip": "all", "use_sim_time": False, "autostart": True}
     for executable, node in nodes.items():
         assert node.parameter_files == (ROOT / "config" / f"{executable}.yaml",)
 
@@ -201,10 +201,9 @@ def test_the_reference_lists_every_argument_with_its_files_and_default():
     page = (ROOT / "docs" / "reference" / "ros.md").read_text()
     rows = [row.split("|")[1:4] for row in page.splitlines() if row.startswith("| `")]
     listed = {tuple(cell.strip() for cell in row) for row in rows}
-    for argument in {argument.name: argument for arguments in ARGUMENTS.values() for argument in arguments}.values():
-        files = ", ".join(name for name, arguments in ARGUMENTS.items() if argument.name in {other.name for other in arguments})
-        default = "required" if argument.default is None else f"`{argument.default}`" if argument.default else ""
-        assert (f"`{argument.name}`", files, default) in listed
+    for name, default in {(argument.name, argument.default) for arguments in ARGUMENTS.values() for argument in arguments}:
+        files = ", ".join(file for file, others in ARGUMENTS.items() if (name, default) in {(other.name, other.default) for other in others})
+        assert (f"`{name}`", files, "required" if default is None else f"`{default}`" if default else "") in listed
 
 
 @pytest.mark.parametrize("name", ARGUMENTS)
