@@ -202,7 +202,7 @@ def test_the_reference_lists_every_argument_with_its_files_and_default():
     rows = [row.split("|")[1:4] for row in page.splitlines() if row.startswith("| `")]
     listed = {tuple(cell.strip() for cell in row) for row in rows}
     for name, default in {(argument.name, argument.default) for arguments in ARGUMENTS.values() for argument in arguments}:
-        files = ", ".join(file for file, others in ARGUMENTS.items() if (name, default) in {(other.name, other.default) for other in others})
+        files = ", ".join(file for file, those in ARGUMENTS.items() if (name, default) in {(one.name, one.default) for one in those})
         assert (f"`{name}`", files, "required" if default is None else f"`{default}`" if default else "") in listed
 
 
