@@ -49,13 +49,19 @@ def declare_settings(node: Any, cls: type[SettingsT]) -> SettingsT:
         cls: a frozen dataclass of bool, int, float, str and Literal fields, described in its docstring's "Args:".
 
     Raises:
-        InvalidConfig: a value that the dataclass refuses.
+        InvalidConfig: a value that the dataclass refuses, or a parameter that is none of its fields, which ROS would ignore.
         rclpy.exceptions.ParameterException: a value of another type, or out of its range.
     """
     values = {}
     for field in dataclasses.fields(cls):  # type: ignore[arg-type]
         values[field.name] = node.declare_parameter(field.name, field.default, _descriptor(cls, field)).value
-    return from_mapping(cls, values)
+    return from_mapping(cls, values | _undeclared(node))
+
+
+def _undeclared(node: Any) -> dict[str, Any]:
+    """Returns what was given to the node and nobody declared; rclpy has no public name for it."""
+    given = {name: parameter.value for name, parameter in node._parameter_overrides.items()}
+    return {name: value for name, value in given.items() if not node.has_parameter(name) and not name.startswith("qos_overrides.")}
 
 
 def _descriptor(cls: type[Any], field: dataclasses.Field[Any]) -> Any:

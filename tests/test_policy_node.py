@@ -215,6 +215,9 @@ def test_what_cannot_be_configured_is_one_line_and_the_node_stays_what_cannot_be
         missing, wrong = ros.start("policy_node", policy="runs/nowhere", autostart=True), ros.start("policy_node", controller="soft")
         assert wrong.wait() == 1 and wrong.said.count("\n") == 1
         assert wrong.said.startswith("error: controller must be one of 'hard', 'stamp', got 'soft'")
+        misspelt = ros.start("policy_node", excute_horizon=8)
+        assert misspelt.wait() == 1
+        assert misspelt.said == 'error: unknown key "excute_horizon" in PolicySettings; did you mean "execute_horizon"?\n'
         ros.until(lambda: "\n" in missing.said, "what is wrong")
         assert "not configured: runs/nowhere: no such checkpoint folder" in missing.said and missing.said.count("\n") == 1
         assert missing.stop(signal.SIGINT) == 0
