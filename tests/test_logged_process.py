@@ -65,7 +65,15 @@ def test_nothing_stays_of_a_process_that_hears_no_signal(tmp_path, monkeypatch):
         process.check()
 
 
-def test_ctrl_c_while_processes_are_ended_comes_when_all_have(tmp_path):
+@pytest.fixture
+def ctrl_c():
+    """Ctrl-C as a shell in the foreground has it: a job in the background begins with it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_ctrl_c_while_processes_are_ended_comes_when_all_have(tmp_path, ctrl_c):
     process = python("import time\nprint('there', flush=True)\ntime.sleep(60)", tmp_path)
     until(lambda: process.said)
     with pytest.raises(KeyboardInterrupt):
