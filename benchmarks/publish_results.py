@@ -4,6 +4,7 @@
     python benchmarks/publish_results.py --selectors runs/selectors-slow --weights runs/weights
     python benchmarks/publish_results.py --arm runs/headline-arm --arm-pybullet runs/headline-arm-pybullet
     python benchmarks/publish_results.py --pi0 runs/pi0-metaworld
+    python benchmarks/publish_results.py --pixels runs/pixels-gaussian runs/pixels-flow
 
 The pages keep their text; only what stands between two markers changes. The picture is that of the slow demonstrations.
 """
@@ -168,6 +169,16 @@ def publish_pi0(folder: Path) -> None:
     write_atomic(RESULTS / "pi0-metaworld.md", full_table(title, "pi0_metaworld.py --out runs/pi0-metaworld", report))
 
 
+def publish_pixels(folders: Sequence[Path]) -> None:
+    """Writes the page of each head's run, and their summary into the how-to of the tiny VLA; a folder's name ends with its head's."""
+    reports = {folder.name.rpartition("-")[2]: load_report(folder / "report.json") for folder in folders}
+    replace_between(ROOT / "docs" / "how-to" / "tiny-vla.md", "measured", summary(reports))
+    for head, report in reports.items():
+        title = f"The tiny VLA on Meta-World from pixels, {head} head, slow-uneven demonstrations"
+        command = f"pixels.py --head {head} --out runs/pixels-{head}"
+        write_atomic(RESULTS / f"pixels-{head}.md", full_table(title, command, report))
+
+
 def publish_selectors(folder: Path) -> None:
     """Writes the short table into the how-to, and the page with every row."""
     result = json.loads((folder / "selectors.json").read_text(encoding="utf-8"))
@@ -187,6 +198,7 @@ def main() -> None:
     parser.add_argument("--arm", type=Path, help="output of arm_headline.py; README.md needs the markers")
     parser.add_argument("--arm-pybullet", type=Path, help="output of arm_headline.py --engine pybullet")
     parser.add_argument("--pi0", type=Path, help="output of pi0_metaworld.py")
+    parser.add_argument("--pixels", type=Path, nargs="+", help="outputs of pixels.py, in folders whose names end with -gaussian and -flow")
     options = parser.parse_args()
     if (options.slow_uneven is None) != (options.full_speed is None):
         parser.error("--slow-uneven and --full-speed go together: the summary holds both")
@@ -200,6 +212,8 @@ def main() -> None:
         publish_arm_in_pybullet(options.arm_pybullet)
     if options.pi0 is not None:
         publish_pi0(options.pi0)
+    if options.pixels is not None:
+        publish_pixels(options.pixels)
     if options.weights is not None:
         table = (options.weights / "weights.md").read_text(encoding="utf-8")
         write_atomic(RESULTS / "weights.md", table)
