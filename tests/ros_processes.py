@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import subprocess
@@ -22,6 +23,8 @@ from policytrim_ros.demo.domains import ClaimedDomain
 
 TIMEOUT_S = 30.0
 """For what takes far less: discovery alone takes up to 3 s, a start several on a busy machine."""
+RESEND_S = 5.0
+"""After which a request without a response is sent again."""
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -112,11 +115,25 @@ class Ros:
 
     def call(self, service_type: Any, name: str, request: Any) -> Any:
         """Calls a service and returns its response."""
-        client = self.probe.create_client(service_type, name)
-        self.until(client.service_is_ready, f"the service {name}")
-        future = client.call_async(request)
-        self.until(future.done, f"an answer of {name}")
-        return future.result()
+        return self.answer(self.probe.create_client(service_type, name), request)
+
+    def answer(self, client: Any, request: Any) -> Any:
+        """Returns the response to a request, which is sent again where none comes.
+
+        A server that was killed looks ready for some time, and one that has just begun may not know yet whom to answer.
+        """
+        self.until(client.service_is_ready, f"the service {client.srv_name}")
+        futures: list[Any] = []
+        sent_s = -math.inf
+
+        def done() -> Any:
+            nonlocal sent_s
+            if time.monotonic() > sent_s + RESEND_S:
+                futures.append(client.call_async(request))
+                sent_s = time.monotonic()
+            return next((future for future in futures if future.done()), None)
+
+        return self.until(done, f"an answer of {client.srv_name}").result()
 
     def close(self) -> None:
         """Ends all processes and the probe, and leaves the domain to others."""

@@ -92,10 +92,7 @@ class Robot:
     def call(self, name, service=Trigger, **request):
         if name not in self._clients:
             self._clients[name] = self.ros.probe.create_client(service, name)
-        self.ros.until(self._clients[name].service_is_ready, name)
-        future = self._clients[name].call_async(service.Request(**request))
-        self.ros.until(future.done, f"an answer of {name}")
-        return future.result()
+        return self.ros.answer(self._clients[name], service.Request(**request))
 
     def change(self, transition):
         return self.call("policy_node/change_state", ChangeState, transition=Transition(id=transition)).success
