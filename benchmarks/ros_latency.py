@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
 from numpy.typing import NDArray
-from ros_probe import SETTLE_S, Probe, machine
+from ros_probe import SETTLE_S, Probe, machine, timing_parser
 from ros_scripted_policies import ROBOT
 from sensor_msgs.msg import JointState
 from std_srvs.srv import Trigger
@@ -131,11 +131,8 @@ def print_figures(way: str, figures: dict[str, Any]) -> None:
 
 def main() -> int:
     """Measures, prints, and returns 1 when the goal is missed."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=200.0, help="of each way")
+    parser = timing_parser(__doc__, 200.0, "each way")
     parser.add_argument("--horizon", type=int, default=4, help="control steps between two chunks, of 0.05 s")
-    parser.add_argument("--json", type=Path, help="file for the figures")
-    parser.add_argument("--logs", type=Path, help="folder for what the processes say")
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # also then every process is ended
     before, results = machine(), {}
