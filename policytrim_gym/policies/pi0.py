@@ -20,6 +20,7 @@ from policytrim_gym.policies.observation_noise import observation_generator
 from policytrim_gym.policies.pi0_inputs import Pi0Encoder, Pi0Inputs
 from policytrim_gym.policies.pi0_interface import Pi0Interface
 from policytrim_gym.policies.pi0_trainable import choose_trainable, merged_state, trained_state
+from policytrim_gym.policies.row_blocks import row_blocks
 from policytrim_gym.policies.vector_transforms import normalize_z_score, unnormalize_z_score
 from policytrim_gym.policy import ChunkSample, Observation, TrainableChunkPolicy
 from policytrim_gym.spec import PolicySpec
@@ -216,11 +217,8 @@ class Pi0Policy(TrainableChunkPolicy):
     @torch.no_grad()
     def _before_last_step(self, inputs: Pi0Inputs, noise: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Returns x before the last denoising step and the velocity there, (B, H, max_action_dim) each, in blocks of `batch_block` rows."""
-        block = self._interface.batch_block
         parts = []
-        for start in range(0, len(noise), block):
-            index = torch.arange(start, start + block)
-            index = torch.where(index < len(noise), index, start)
+        for index in row_blocks(len(noise), self._interface.batch_block):
             parts.append(self._denoise(inputs.rows(index.to(self._device)), noise[index].to(self._device)))
         noisy, velocity = (torch.cat(tensors)[: len(noise)].cpu() for tensors in zip(*parts))
         return noisy, velocity

@@ -14,6 +14,7 @@ from policytrim_gym.errors import InvalidSpec
 from policytrim_gym.policies.action_increments import ActionIncrements, is_motion
 from policytrim_gym.policies.gaussian_head import gaussian_log_prob, sample_gaussian
 from policytrim_gym.policies.observation_noise import observation_generator
+from policytrim_gym.policies.row_blocks import row_blocks
 from policytrim_gym.policies.tiny_vla.heads import Decoded
 from policytrim_gym.policies.tiny_vla.inputs import TinyVLAEncoder, TinyVLAInputs, shift_images
 from policytrim_gym.policies.tiny_vla.modeling import TinyVLAModel
@@ -161,10 +162,6 @@ class TinyVLAPolicy(TrainableChunkPolicy):
     @torch.no_grad()
     def _decode(self, inputs: TinyVLAInputs, noise: torch.Tensor) -> Decoded:
         """Returns what the head makes of each observation, from forward passes of exactly `batch_block` rows."""
-        block, num_rows = self.config.batch_block, len(noise)
-        parts = []
-        for start in range(0, num_rows, block):
-            index = torch.arange(start, start + block)
-            index = torch.where(index < num_rows, index, start)
-            parts.append(self.model.head.decode(self.model(*inputs.rows(index)), noise[index]))
-        return Decoded(*(torch.cat(tensors)[:num_rows] for tensors in zip(*parts)))
+        blocks = row_blocks(len(noise), self.config.batch_block)
+        parts = [self.model.head.decode(self.model(*inputs.rows(index)), noise[index]) for index in blocks]
+        return Decoded(*(torch.cat(tensors)[: len(noise)] for tensors in zip(*parts)))
