@@ -9,17 +9,19 @@ VENV ?= .venv
 EXTRAS ?= train,sim,arm,vla,openpi,ros,mcap,dev
 PYTEST_ARGS ?=
 DEMO_ARGS ?=
+# Set it to clone anew what a demo would take from checkpoints/.
+FROM_SCRATCH ?=
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --no-input -c constraints.txt
 # One thread a process: on a small machine, pools of torch and BLAS slow each other and the simulators down.
 THREADS := OMP_NUM_THREADS=1
 
-.PHONY: help venv test lint format urdf demo demo-arm ros-demo clean
+.PHONY: help venv test lint format urdf demo demo-arm demo-pixels ros-demo clean
 .DEFAULT_GOAL := help
 
 help:  ## Lists the targets
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 10
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
 
 venv: $(VENV)/.installed  ## Creates .venv with the pinned dependencies and this package, editable
 
@@ -44,6 +46,9 @@ demo: venv  ## Clones, sweeps, trims and evaluates a small policy; writes runs/d
 
 demo-arm: venv  ## The same for the robot arm, pushing in MuJoCo, then in PyBullet; writes runs/demo-arm/report.html
 	$(THREADS) $(BIN)/policytrim demo --arm $(DEMO_ARGS)
+
+demo-pixels: venv  ## The same from a camera, with a base from checkpoints/ (FROM_SCRATCH=1 clones it anew); writes runs/demo-pixels/report.html
+	$(THREADS) $(BIN)/policytrim demo --pixels $(if $(FROM_SCRATCH),,--base checkpoints/pixels-gaussian/base) $(DEMO_ARGS)
 
 ros-demo: venv  ## Runs the policies of demo-arm through ROS 2, beside Gymnasium; writes runs/ros-demo/report.html
 	$(THREADS) $(BIN)/python -m policytrim_ros.demo $(DEMO_ARGS)

@@ -14,7 +14,8 @@ from functools import partial
 from seeds import make_parser, run_seeds
 
 from policytrim_gym.evaluation.report.verdict import Target
-from policytrim_gym.experiments.config import ARM, ExperimentConfig, arm_trim_config
+from policytrim_gym.experiments.config import ARM, ExperimentConfig
+from policytrim_gym.experiments.demos import arm_trim_config
 from policytrim_gym.training.clone import CloneConfig
 
 OTHER_ENGINE = {"mujoco": "pybullet", "pybullet": "mujoco"}

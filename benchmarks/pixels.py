@@ -15,12 +15,10 @@ from seeds import make_parser, run_seeds
 
 from policytrim_gym.evaluation.report.verdict import Target
 from policytrim_gym.experiments.config import META_WORLD, ExperimentConfig
-from policytrim_gym.policies.tiny_vla.settings import TinyVLASettings
-from policytrim_gym.training.clone_config import CloneConfig
+from policytrim_gym.experiments.demos import PIXEL_TASKS, pixels_clone_config
 from policytrim_gym.training.trim_config import TrimConfig
 from policytrim_gym.training.warm_start import WarmStartConfig
 
-TASKS = ("door-open-v3", "button-press-topdown-v3", "drawer-close-v3", "drawer-open-v3", "faucet-open-v3")
 TARGETS = {
     "gaussian": (Target("stock", "replans", 4.0), Target("stock", "steps", 1.3)),
     "flow": (Target("stock", "replans", 3.0), Target("stock", "steps", 1.2)),
@@ -32,16 +30,8 @@ def pixels_config(head: str, seed: int) -> ExperimentConfig:
     return ExperimentConfig(
         env=META_WORLD,
         env_kwargs={"observation": "pixels"},
-        tasks=TASKS,
-        clone=CloneConfig(
-            model="tiny-vla",
-            tiny_vla=TinyVLASettings(head=head),
-            demos_per_task=30,
-            chunk_size=24,
-            execute_horizon=6,
-            gradient_steps=4000,
-            batch_size=64,
-        ),
+        tasks=PIXEL_TASKS,
+        clone=pixels_clone_config(head),
         trim=TrimConfig(
             groups_per_task=3,
             learning_rate=1e-4,

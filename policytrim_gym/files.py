@@ -51,8 +51,8 @@ def write_json_atomic(path: str | os.PathLike[str], value: Any) -> None:
     write_atomic(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
 
 
-def replace_folder_files(source: str | os.PathLike[str], target: str | os.PathLike[str]) -> None:
-    """Copies each file of `source` into `target`, each one atomically."""
-    for file in sorted(Path(source).iterdir()):
+def replace_folder_files(source: str | os.PathLike[str], target: str | os.PathLike[str], last: str | None = None) -> None:
+    """Copies each file of `source` into `target`, each one atomically; `last` names the one that says that all are there."""
+    for file in sorted(Path(source).iterdir(), key=lambda file: (file.name == last, file.name)):
         if file.is_file():
             write_atomic_with(Path(target) / file.name, partial(shutil.copyfile, file))

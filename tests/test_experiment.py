@@ -15,7 +15,8 @@ from policytrim_gym.errors import InvalidConfig, InvalidHorizon, InvalidSpec, Un
 from policytrim_gym.evaluation.efficiency_report import EfficiencyReport
 from policytrim_gym.evaluation.report.build import load_report
 from policytrim_gym.evaluation.report.transfer import Transfer
-from policytrim_gym.experiments.config import META_WORLD, STATE_TASKS, ExperimentConfig, arm_demo_config, arm_trim_config, demo_config
+from policytrim_gym.experiments.config import META_WORLD, STATE_TASKS, ExperimentConfig
+from policytrim_gym.experiments.demos import arm_demo_config, arm_trim_config, demo_config
 from policytrim_gym.experiments.run import Experiment
 from policytrim_gym.share import share_file
 from policytrim_gym.training.base_policies import MODELS
@@ -165,6 +166,17 @@ def test_an_experiment_runs_in_any_environment_that_has_an_expert(finished: tupl
     assert {episode["task"] for episode in report["baseline"]["episodes"]} == {"near", "far"}
     assert report["reference"]["name"] == "saturated expert" and report["reference"]["success_rate"] == 1.0
     assert any("draws no frames" in line for line in said) and not (folder / "side-by-side.gif").exists()
+
+
+@pytest.mark.slow
+def test_a_base_that_is_there_is_not_cloned_anew(finished: tuple[Path, list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("policytrim_gym.experiments.run.clone_into", lambda *arguments: pytest.fail("cloned anew"))
+    Experiment(SMALL, tmp_path / "run", say=lambda line: None, base=finished[0] / "base").run()
+    here, there = (EfficiencyReport.from_json(load_report(folder / "report.json")["trimmed"]) for folder in (tmp_path / "run", finished[0]))
+    assert [episode.steps for episode in here.episodes] == [episode.steps for episode in there.episodes]
+    with pytest.raises(InvalidConfig, match=r"clone with other settings: demos_per_task=4, now it is 5"):
+        Experiment(replace(SMALL, clone=replace(SMALL.clone, demos_per_task=5)), tmp_path / "other", base=finished[0] / "base")
+    assert not (tmp_path / "other").exists()
 
 
 @pytest.mark.slow

@@ -86,3 +86,13 @@ def test_a_folders_files_replace_anothers_and_leave_the_rest(tmp_path) -> None:
     (tmp_path / "target" / "b").write_text("kept")
     replace_folder_files(tmp_path / "source", tmp_path / "target")
     assert {file.name: file.read_text() for file in (tmp_path / "target").iterdir()} == {"a": "new", "b": "kept"}
+
+
+def test_the_last_file_says_that_a_folder_is_whole(tmp_path, monkeypatch) -> None:
+    (tmp_path / "source").mkdir()
+    for name in ("a", "b", "c"):
+        (tmp_path / "source" / name).write_text("x")
+    order: list[str] = []
+    monkeypatch.setattr("policytrim_gym.files.write_atomic_with", lambda path, write: order.append(path.name))
+    replace_folder_files(tmp_path / "source", tmp_path / "target", last="b")
+    assert order == ["a", "c", "b"]

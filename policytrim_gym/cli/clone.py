@@ -3,15 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from policytrim_gym.cli import options as shared
-from policytrim_gym.errors import InvalidConfig
-
-if TYPE_CHECKING:
-    from policytrim_gym.policies.checkpoint_facts import CheckpointFacts
-    from policytrim_gym.training.clone import CloneConfig
+from policytrim_gym.run_folder import WEIGHTS_FILE
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,45 +39,20 @@ def run(options: argparse.Namespace) -> None:
         NoDemonstrations: the expert fails too often.
         CannotWrite: the folder cannot be written into.
     """
-    from policytrim_gym.policies.checkpoint_facts import load_facts
     from policytrim_gym.rollouts.env_factory import EnvFactory
-    from policytrim_gym.training.clone import CloneConfig, clone_into
+    from policytrim_gym.training.clone import clone_into, held_clone
+    from policytrim_gym.training.clone_config import CloneConfig
 
     given = {"model": options.model, "demonstrator": options.demonstrator, "demos_per_task": options.demos, "seed": options.seed}
     config = shared.config_of(options, CloneConfig, **given)
-    env, env_kwargs = shared.env_of(options)
-    if (options.out / "model.safetensors").exists():
-        facts = same_clone(options.out, load_facts(options.out), env, env_kwargs, config)
+    factory = EnvFactory(*shared.env_of(options))
+    if (options.out / WEIGHTS_FILE).exists():
+        facts = held_clone(options.out, factory, config)
     else:
-        facts = clone_into(options.out, EnvFactory(env, env_kwargs), config, options.workers)
+        facts = clone_into(options.out, factory, config, options.workers)
     result = {"policy": str(options.out), "env": facts.env, "env_kwargs": facts.env_kwargs, **(facts.demonstrations or {})}
     if shared.write_json(options, result):
         return
     for task, counts in (facts.demonstrations or {}).get("tasks", {}).items():
         print(f"{task}: {counts['kept']} demonstrations of {counts['steps_mean']:.0f} steps, {counts['failed']} failed")
     print(f"{options.out} holds the clone, stock horizon {facts.execute_horizon} of {config.chunk_size}")
-
-
-def same_clone(folder: Path, facts: CheckpointFacts | None, env: str, env_kwargs: dict[str, Any], config: CloneConfig) -> CheckpointFacts:
-    """Returns the facts of the folder's checkpoint when it is the clone that is asked for.
-
-    Raises:
-        InvalidConfig: it is another one, or no clone; the message names the first difference.
-    """
-    from policytrim_gym.config import from_mapping, to_mapping
-    from policytrim_gym.differences import first_difference
-    from policytrim_gym.identity import comparable_kwargs
-    from policytrim_gym.training.clone import CloneConfig
-
-    if facts is None or facts.demonstrations is None or facts.evidence is not None:
-        raise InvalidConfig(f"{folder} holds a checkpoint that is no clone; choose another --out")
-    config = config.for_tasks(len(facts.demonstrations["tasks"]))
-    # A folder from before a setting existed was made with its default.
-    settings = {} if facts.settings is None else to_mapping(from_mapping(CloneConfig, facts.settings))
-    difference = first_difference(
-        {"env": facts.env, "env_kwargs": comparable_kwargs(facts.env_kwargs), **settings},
-        {"env": env, "env_kwargs": comparable_kwargs(env_kwargs), **to_mapping(config)},
-    )
-    if difference is not None:
-        raise InvalidConfig(f"{folder} holds a clone with other settings: {difference}; choose another --out")
-    return facts

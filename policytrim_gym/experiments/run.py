@@ -23,15 +23,15 @@ from policytrim_gym.experiments.arms import ArmStore
 from policytrim_gym.experiments.clip import record_comparison
 from policytrim_gym.experiments.config import Ablation, ExperimentConfig
 from policytrim_gym.experiments.expert_arm import expert_arm
-from policytrim_gym.files import write_atomic
+from policytrim_gym.files import replace_folder_files, write_atomic
 from policytrim_gym.policies.checkpoint_facts import CheckpointFacts, load_facts
 from policytrim_gym.policies.loading import load_policy
 from policytrim_gym.policy import ChunkPolicy
 from policytrim_gym.progress import ProgressBar
 from policytrim_gym.rollouts.env_factory import EnvFactory
 from policytrim_gym.rollouts.episode import EpisodeRequest
-from policytrim_gym.run_folder import holds_checkpoint
-from policytrim_gym.training.clone import clone_into
+from policytrim_gym.run_folder import WEIGHTS_FILE, holds_checkpoint
+from policytrim_gym.training.clone import clone_into, held_clone
 from policytrim_gym.training.trim import LOG_FILE, STAGE1_FOLDER, trim
 
 TRIMMED = "trimmed"
@@ -49,22 +49,31 @@ class Experiment:
         out: the folder: base/, trimmed/, one folder for each ablation, arms/, report.json, report.html.
         say: takes a line of progress.
         targets: figures that were set before the measurement.
+        base: folder of a checkpoint that is the configured clone already; it is copied instead of cloned anew.
 
     Raises:
-        InvalidConfig: the folder belongs to another experiment, or is itself a checkpoint.
+        InvalidConfig: the folder belongs to another experiment, or is itself a checkpoint; `base` is not the configured clone.
         UnknownTask, InvalidSpec, MissingExtra: the environment, or that of the transfer, cannot be made; the folder is left as it was.
     """
 
     def __init__(
-        self, config: ExperimentConfig, out: str | os.PathLike[str], say: Callable[[str], None] = print, targets: Sequence[Target] = ()
+        self,
+        config: ExperimentConfig,
+        out: str | os.PathLike[str],
+        say: Callable[[str], None] = print,
+        targets: Sequence[Target] = (),
+        base: str | os.PathLike[str] | None = None,
     ) -> None:
         self.config = config
         self.out = Path(out)
         self._say = say
         self._targets = targets
+        self._base = base
         self.factory = EnvFactory(config.env, config.env_kwargs)
         if config.transfer_env_kwargs is not None:
             self._away(config.transfer_env_kwargs)().close()  # an engine that is missing must not be found out after the training
+        if base is not None:
+            held_clone(base, self.factory, config.clone_config())
         config_file = self.out / "config.yaml"
         if config_file.exists():
             held = load_yaml(ExperimentConfig, config_file)
@@ -92,8 +101,11 @@ class Experiment:
 
     def _clone(self) -> ChunkPolicy:
         folder = self.out / "base"
-        if not (folder / "model.safetensors").exists():
-            clone_into(folder, self.factory, self.config.clone_config(), self.config.num_workers)
+        if not (folder / WEIGHTS_FILE).exists():
+            if self._base is not None:
+                replace_folder_files(self._base, folder, last=WEIGHTS_FILE)
+            else:
+                clone_into(folder, self.factory, self.config.clone_config(), self.config.num_workers)
         return load_policy(str(folder))
 
     def _sweep(self, evaluator: Evaluator, base: ChunkPolicy) -> tuple[UntrainedSelection, float]:

@@ -10,9 +10,11 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import ArrayLike
 
-from policytrim_gym.config import to_mapping
-from policytrim_gym.errors import InvalidSpec, NoDemonstrations
-from policytrim_gym.policies.checkpoint_facts import CheckpointFacts
+from policytrim_gym.config import from_mapping, to_mapping
+from policytrim_gym.differences import first_difference
+from policytrim_gym.errors import InvalidConfig, InvalidSpec, NoDemonstrations
+from policytrim_gym.identity import comparable_kwargs
+from policytrim_gym.policies.checkpoint_facts import CheckpointFacts, load_facts
 from policytrim_gym.policies.model_card import write_facts
 from policytrim_gym.policy import TrainableChunkPolicy
 from policytrim_gym.progress import ProgressBar, write_line
@@ -84,6 +86,31 @@ def clone_into(folder: str | os.PathLike[str], factory: EnvFactory, config: Clon
     )
     write_facts(folder, facts)
     policy.save_pretrained(str(folder))
+    return facts
+
+
+def held_clone(folder: str | os.PathLike[str], factory: EnvFactory, config: CloneConfig) -> CheckpointFacts:
+    """Returns the facts of a folder's checkpoint when it is the clone that `clone_into` would make.
+
+    Args:
+        folder: of the checkpoint.
+        factory, config: as `clone_into` takes them.
+
+    Raises:
+        InvalidConfig: it is another clone, or none; the message names the first difference.
+    """
+    facts = load_facts(folder)
+    if facts is None or facts.demonstrations is None or facts.evidence is not None:
+        raise InvalidConfig(f"{folder} holds a checkpoint that is no clone; choose another folder")
+    config = config.for_tasks(len(facts.demonstrations["tasks"]))
+    # A folder from before a setting existed was made with its default.
+    settings = {} if facts.settings is None else to_mapping(from_mapping(CloneConfig, facts.settings))
+    difference = first_difference(
+        {"env": facts.env, "env_kwargs": comparable_kwargs(facts.env_kwargs), **settings},
+        {"env": factory.id, "env_kwargs": comparable_kwargs(factory.kwargs), **to_mapping(config)},
+    )
+    if difference is not None:
+        raise InvalidConfig(f"{folder} holds a clone with other settings: {difference}; choose another folder")
     return facts
 
 
