@@ -26,6 +26,9 @@ TIME_SIZE = 32
 LEAST_SPREAD, MOST_SPREAD = 0.25, 4.0
 """Of the learned spread beside its mean of 1: no action is explored too little to learn from, none so much that it spoils its episode."""
 
+DRAWS = 8
+"""Noises and times that a flow learns from for each image that is encoded, which costs far more than they do."""
+
 SPREAD_WEIGHT = 0.01
 """Of the spread's likelihood in the imitation loss; it has parameters of its own and reaches no others."""
 
@@ -174,6 +177,7 @@ class FlowHead(ChunkHead):
     def imitation_loss(
         self, features: torch.Tensor, target: torch.Tensor, continued: Sequence[int], generator: torch.Generator
     ) -> torch.Tensor:
+        features, target = features.repeat(DRAWS, 1), target.repeat(DRAWS, 1, 1)
         noise = torch.randn(target.shape, generator=generator)
         time = torch.rand(len(target), generator=generator)
         x = time[:, None, None] * noise + (1 - time[:, None, None]) * target

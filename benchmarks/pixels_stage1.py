@@ -1,0 +1,93 @@
+"""Stage 1 alone from pixels: what RL with longer chunks does to success at the whole chunk, without the warm start before it.
+
+    python benchmarks/pixels_stage1.py --bases runs/pixels-gaussian --out runs/pixels-stage1
+    python benchmarks/pixels_stage1.py --bases runs/pixels-gaussian --seeds 0 --set 'windows=[24]' --out runs/pixels-stage1-whole
+
+The bases are those of `pixels.py`, whose arm h=24 is the comparison, on the same test states. Stopped and started again, it goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from seeds import make_parser
+
+from policytrim_gym.cli import options as shared
+from policytrim_gym.config import from_mapping, to_mapping
+from policytrim_gym.evaluation.efficiency_report import EfficiencyReport
+from policytrim_gym.evaluation.evaluate import Evaluator
+from policytrim_gym.evaluation.report.build import Provenance, build_report, save_report
+from policytrim_gym.evaluation.report.tables import markdown_table
+from policytrim_gym.experiments.arms import ArmStore
+from policytrim_gym.experiments.pool import pool_seeds
+from policytrim_gym.policies.checkpoint_facts import load_facts
+from policytrim_gym.policies.loading import load_policy
+from policytrim_gym.rollouts.env_factory import EnvFactory
+from policytrim_gym.training.trim import trim
+from policytrim_gym.training.trim_config import TrimConfig
+
+BASE, STAGE1 = "base at the whole chunk", "stage 1 alone"
+STATES_PER_TASK = 100
+
+
+def stage1_config(options: argparse.Namespace, seed: int) -> TrimConfig:
+    """Returns the training of one seed."""
+    config = TrimConfig(
+        stage1_fraction=1.0,
+        warm_start=None,
+        groups_per_task=4,
+        num_minibatches=4,
+        max_chunks_per_pass=128,
+        validation_states=20,
+        num_validations=4,
+        num_workers=options.workers,
+        seed=seed,
+    )
+    return from_mapping(TrimConfig, {**to_mapping(config), **(options.set or {})})
+
+
+def run_seed(options: argparse.Namespace, seed: int) -> tuple[EfficiencyReport, EfficiencyReport]:
+    """Trains one seed, and returns base and stage 1 on the test states, each at the whole chunk."""
+    base = options.bases / f"seed-{seed}" / "base"
+    facts = load_facts(base)
+    if facts is None or facts.env is None:
+        raise SystemExit(f"{base} must be a base that benchmarks/pixels.py made")
+    factory, folder = EnvFactory(facts.env, facts.env_kwargs), options.out / f"seed-{seed}"
+    trim(str(base), factory, folder, stage1_config(options, seed), options.timesteps, facts)
+    # The checkpoint in the folder is that of the best validation at any horizon; this is what the stage ended with.
+    with Evaluator(factory, options.workers) as evaluator:
+
+        def evaluate(name: str, checkpoint: Path) -> EfficiencyReport:
+            policy = load_policy(str(checkpoint))
+            return ArmStore(folder / "arms").get(
+                name, lambda: evaluator.evaluate(policy, states_per_task=STATES_PER_TASK, execute_horizon=policy.spec.chunk_size)
+            )
+
+        return evaluate(BASE, base), evaluate(STAGE1, folder / "stage1")
+
+
+def main() -> None:
+    """Runs all seeds and pools them."""
+    parser = make_parser(__doc__)
+    parser.add_argument("--bases", type=Path, required=True, help="output of pixels.py")
+    parser.add_argument("--timesteps", type=int, default=100_000, help="physical training steps")
+    parser.add_argument("--set", metavar="KEY=VALUE", nargs="+", type=shared.key_value, action=shared.AddKeyValues, help="of TrimConfig")
+    options = parser.parse_args()
+    arms = {seed: run_seed(options, seed) for seed in options.seeds}
+    report = build_report(
+        Provenance(STAGE1, "Meta-World from pixels", options.seeds, " ".join(["python", "benchmarks/pixels_stage1.py", *sys.argv[1:]])),
+        baseline=pool_seeds(BASE, {seed: before for seed, (before, _) in arms.items()}),
+        trimmed=pool_seeds(STAGE1, {seed: after for seed, (_, after) in arms.items()}),
+    )
+    save_report(report, options.out / "report.json")
+    print(markdown_table(report))
+    for seed, (before, after) in arms.items():
+        print(f"seed {seed}: success {before.success_rate:.1%} -> {after.success_rate:.1%}")
+        for task, arm in after.by_task().items():
+            print(f"  {task}: {before.by_task()[task].success_rate:.0%} -> {arm.success_rate:.0%}")
+
+
+if __name__ == "__main__":
+    main()
