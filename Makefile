@@ -17,7 +17,7 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check --no-input -c co
 # One thread a process: on a small machine, pools of torch and BLAS slow each other and the simulators down.
 THREADS := OMP_NUM_THREADS=1
 
-.PHONY: help venv test lint format urdf demo demo-arm demo-pixels ros-demo clean
+.PHONY: help venv test lint format urdf demo demo-state demo-arm ros-demo clean
 .DEFAULT_GOAL := help
 
 help:  ## Lists the targets
@@ -41,14 +41,14 @@ format: venv  ## Applies the layout and the rules that can mend themselves
 urdf: venv  ## Writes urdf/policytrim_arm.urdf from its xacro
 	cd urdf && $(abspath $(BIN))/xacro policytrim_arm.urdf.xacro -o policytrim_arm.urdf
 
-demo: venv  ## Clones, sweeps, trims and evaluates a small policy; writes runs/demo/report.html
-	$(THREADS) $(BIN)/policytrim demo $(DEMO_ARGS)
+demo: venv  ## Trims a small VLA from pixels, from a base in checkpoints/; writes runs/demo/report.html. FROM_SCRATCH=1 clones it anew
+	$(THREADS) $(BIN)/policytrim demo --pixels $(if $(FROM_SCRATCH),,--base checkpoints/pixels-gaussian/base) --out runs/demo$(if $(FROM_SCRATCH),-from-scratch) $(DEMO_ARGS)
 
-demo-arm: venv  ## The same for the robot arm, pushing in MuJoCo, then in PyBullet; writes runs/demo-arm/report.html
+demo-state: venv  ## Clones and trims a small policy on states, nothing but the environment to begin with; writes runs/demo-state/report.html
+	$(THREADS) $(BIN)/policytrim demo --out runs/demo-state $(DEMO_ARGS)
+
+demo-arm: venv  ## The same as demo-state for the robot arm, pushing in MuJoCo, then in PyBullet; writes runs/demo-arm/report.html
 	$(THREADS) $(BIN)/policytrim demo --arm $(DEMO_ARGS)
-
-demo-pixels: venv  ## The same from a camera, with a base from checkpoints/ (FROM_SCRATCH=1 clones it anew); writes runs/demo-pixels/report.html
-	$(THREADS) $(BIN)/policytrim demo --pixels $(if $(FROM_SCRATCH),,--base checkpoints/pixels-gaussian/base) $(DEMO_ARGS)
 
 ros-demo: venv  ## Runs the policies of demo-arm through ROS 2, beside Gymnasium; writes runs/ros-demo/report.html
 	$(THREADS) $(BIN)/python -m policytrim_ros.demo $(DEMO_ARGS)
