@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import os
+import signal
 import subprocess
 import sys
+import time
 import types
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -69,6 +73,24 @@ def test_an_interrupted_command_with_a_run_folder_says_how_to_go_on(run_command)
         raise KeyboardInterrupt
 
     assert run_command(work)[2] == "policytrim: error: interrupted; the same command goes on\n"
+
+
+def test_sigterm_is_as_ctrl_c_and_only_while_a_command_runs(run_command):
+    before = signal.getsignal(signal.SIGTERM)
+
+    def work(options):
+        options.out = "run"
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(10)
+
+    code, _, err = run_command(work)
+    assert (code, err) == (130, "policytrim: error: interrupted; the same command goes on\n")
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_command_runs_in_a_thread_too(run_command):
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(run_command, lambda options: 3).result()[0] == 3
 
 
 @pytest.mark.parametrize("place", ["before", "after"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -156,7 +157,14 @@ def test_a_rearm_without_joints_says_so():
     stage.silent.add("joints")
     stage.run(2.0)
     assert stage.loop.executor.stop_reason.value == "joint_states_silent"
-    assert stage.loop.rearm(stage.now_s) == (False, "joint states must be fresh before anything moves, there are none")
+    assert stage.loop.rearm(stage.now_s) == (False, "joint states must be fresh before anything moves, none came since the arm was braked")
+    stage.silent.clear()
+    stage.run(1.0)
+    stage.silent.add("joints")
+    stage.run(0.5)
+    done, words = stage.loop.rearm(stage.now_s)
+    age_s = float(re.fullmatch(r"joint states .* moves, the newest are (0\.\d+) s old, the limit is 0\.1 s", words).group(1))
+    assert not done and 0.4 < age_s < 0.6
 
 
 def test_it_says_what_it_waits_for_and_asks_when_the_last_part_is_there():

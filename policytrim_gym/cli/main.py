@@ -9,11 +9,14 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
+import signal
 import sys
+import threading
 import traceback
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from types import FrameType
 from typing import Any, NamedTuple, NoReturn, Protocol, cast
 
 import gymnasium.error
@@ -127,7 +130,7 @@ def main(argv: Sequence[str] | None = None, commands: Mapping[str, Command] = CO
         commands: the subcommands to offer.
 
     Returns:
-        The exit code: 0 on success only, 1 on an error, 2 on a wrong option (raised by argparse as SystemExit), 130 on Ctrl-C.
+        The exit code: 0 on success only, 1 on an error, 2 on a wrong option (raised by argparse as SystemExit), 130 on Ctrl-C or SIGTERM.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
@@ -135,7 +138,7 @@ def main(argv: Sequence[str] | None = None, commands: Mapping[str, Command] = CO
     options = argparse.Namespace()
     try:
         options = build_parser(command, commands).parse_args(arguments)
-        with warnings_in_one_line():
+        with warnings_in_one_line(), sigterm_interrupts():
             code = options.run(options) or 0
         sys.stdout.flush()  # a reader that has left must be noticed here and not at exit, after the code is decided
         return int(code)
@@ -170,6 +173,23 @@ def warnings_in_one_line() -> Iterator[None]:
 
         warnings.showwarning = show
         yield
+
+
+@contextmanager
+def sigterm_interrupts() -> Iterator[None]:
+    """Makes a service manager's way to stop a program the same as Ctrl-C."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may say what a signal does
+        return
+
+    def interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def fail(message: str, debug: bool, code: int = EXIT_ERROR) -> int:

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import sys
-from types import FrameType
-from typing import NoReturn
 
 from policytrim_gym.cli import options as shared
 from policytrim_gym.errors import InvalidConfig
@@ -66,7 +63,6 @@ def run(options: argparse.Namespace) -> None:
     spec = server.spec
     served = RunSetting(control_dt_s=spec.control_dt_s, chunk_size=spec.chunk_size, execute_horizon=spec.horizon)
     warn_unproven(options.policy, served)  # where and how late its clients run it, only they know
-    before = signal.signal(signal.SIGTERM, interrupt)
     try:
         with server:
             print(
@@ -76,10 +72,3 @@ def run(options: argparse.Namespace) -> None:
             server.wait()
     except KeyboardInterrupt:
         print("stopped")
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:
-    """Makes a service manager's way to stop a program the same as Ctrl-C."""
-    raise KeyboardInterrupt

@@ -123,15 +123,23 @@ class ChunkExecutor:
 
         Returns False, and does nothing, unless the executor holds and the arm was measured at rest since.
         """
+        if self.state is not ExecutorState.HOLDING or self.moving or self.stale(now_s):
+            return False
         measured = self._measured
-        if self.state is not ExecutorState.HOLDING or self._measured_hold_due or self.moving:
-            return False
-        if measured is None or now_s - measured.stamp_s > self._gate.config.max_state_age_s:
-            return False
+        assert measured is not None
         if self._timeline is not None:
             self._timeline.rest(self._joints.measured_arm(measured.motion, self._timeline.reference(now_s)).positions, now_s)
         self._rest(ExecutorState.WAITING, now_s)
         return True
+
+    def stale(self, now_s: float) -> str:
+        """Says why the measured joints are too old to move from, as words; empty when they are fresh."""
+        if self._measured is None:
+            return "none came"
+        if self._measured_hold_due:
+            return "none came since the arm was braked"
+        age_s, limit_s = now_s - self._measured.stamp_s, self._gate.config.max_state_age_s
+        return f"the newest are {age_s:.3f} s old, the limit is {limit_s:g} s" if age_s > limit_s else ""
 
     def deactivate(self, now_s: float) -> list[Command]:
         """Brakes and holds, and listens no more; what is returned is the last that may be sent."""

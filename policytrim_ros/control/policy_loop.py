@@ -95,7 +95,7 @@ class PolicyLoop:
             return False, f"only a holding executor can be rearmed, it is {before.value}"
         if moving := self.executor.moving:
             return False, f"the arm must rest before it goes on, {moving}"
-        return False, "joint states must be fresh before anything moves, there are none"
+        return False, f"joint states must be fresh before anything moves, {self.executor.stale(now_s)}"
 
     # What arrives.
 
