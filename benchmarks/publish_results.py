@@ -52,10 +52,10 @@ def summary_row(demonstrator: str, against: str, ratios: Mapping[str, Any], succ
     return f"| {demonstrator} | {against} | {' | '.join(cells)} | {difference} |"
 
 
-def summary(reports: Mapping[str, Mapping[str, Any]]) -> str:
+def summary(reports: Mapping[str, Mapping[str, Any]], told_apart_by: str = "demonstrations") -> str:
     """Returns the summary of all runs: the comparisons, then the targets, missed ones first."""
     lines = [
-        "| demonstrations | trimmed against | fewer calls | fewer steps | less wall-clock | success, points |",
+        f"| {told_apart_by} | trimmed against | fewer calls | fewer steps | less wall-clock | success, points |",
         "|---|---|---:|---:|---:|---:|",
     ]
     targets = []
@@ -170,9 +170,13 @@ def publish_pi0(folder: Path) -> None:
 
 
 def publish_pixels(folders: Sequence[Path]) -> None:
-    """Writes the page of each head's run, and their summary into the how-to of the tiny VLA; a folder's name ends with its head's."""
+    """Writes the page of each head's run, and their summary into README.md and the how-to of the tiny VLA.
+
+    A folder's name ends with its head's.
+    """
     reports = {folder.name.rpartition("-")[2]: load_report(folder / "report.json") for folder in folders}
-    replace_between(ROOT / "docs" / "how-to" / "tiny-vla.md", "measured", summary(reports))
+    for page, name in ((ROOT / "README.md", "pixels"), (ROOT / "docs" / "how-to" / "tiny-vla.md", "measured")):
+        replace_between(page, name, summary(reports, "head"))
     for head, report in reports.items():
         title = f"The tiny VLA on Meta-World from pixels, {head} head, slow-uneven demonstrations"
         command = f"pixels.py --head {head} --out runs/pixels-{head}"

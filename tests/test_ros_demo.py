@@ -54,6 +54,13 @@ def test_a_policy_that_does_the_same_twice_shows_no_difference():
     assert (ros[:4], gym[:4]) == (["base", "ROS 2", "8", "1.25"], ["base", "Gymnasium", "8", "0"]) and ros[4:] == gym[4:]
 
 
+def test_a_horizon_that_gymnasium_counts_without_the_delay_is_explained():
+    gym = EfficiencyReport.from_rollouts("gym", arm("gym").episodes, execute_horizon=6, chunk_size=32, inference_delay_steps=2)
+    _, ros, twin, note = table_lines([Measured("base", arm("ros"), gym, 2.1, 0, ())])
+    assert (re.split(r"\s{2,}", ros)[2:4], re.split(r"\s{2,}", twin)[2:4]) == (["8", "2.10"], ["6", "2"])
+    assert note == "h in Gymnasium is that of ROS 2 less the delay: the same actions of each chunk run"
+
+
 def test_ratios_say_how_many_times_more_ros_needed():
     measured = Measured("base", arm("ros", scale=2), arm("gym"), 1.0, 3, ("policy_silent", "policy_silent"))
     assert measured.ratios.steps.value == pytest.approx(36 / 20)

@@ -71,7 +71,10 @@ def mean_words(values: Sequence[float]) -> str:
 
 
 def table_lines(measured: Sequence[Measured]) -> list[str]:
-    """Returns the table of all arms as lines of text: steps and calls over successes, wall-clock over all episodes."""
+    """Returns the table of all arms as lines of text: steps and calls over successes, wall-clock over all episodes.
+
+    A policy that asks so and so many steps before its h are over runs what Gymnasium calls a horizon shorter by them, with that delay.
+    """
     rows = [list(COLUMNS)]
     for policy in measured:
         for by, arm in (("ROS 2", policy.ros), ("Gymnasium", policy.gym)):
@@ -80,7 +83,7 @@ def table_lines(measured: Sequence[Measured]) -> list[str]:
                 [
                     policy.name,
                     by,
-                    str(policy.ros.execute_horizon),
+                    str(arm.execute_horizon),
                     f"{policy.delay_steps:.2f}" if by == "ROS 2" else str(arm.inference_delay_steps),
                     f"{percent(arm.success_rate)} {interval_words(arm.success_rate_ci95)}",
                     mean_words([record.steps for record in successes]),
@@ -89,7 +92,10 @@ def table_lines(measured: Sequence[Measured]) -> list[str]:
                 ]
             )
     widths = [max(len(row[column]) for row in rows) for column in range(len(COLUMNS))]
-    return ["  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths)).rstrip() for row in rows]
+    lines = ["  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths)).rstrip() for row in rows]
+    if any(policy.gym.execute_horizon != policy.ros.execute_horizon for policy in measured):
+        lines.append("h in Gymnasium is that of ROS 2 less the delay: the same actions of each chunk run")
+    return lines
 
 
 def difference_lines(measured: Sequence[Measured]) -> list[str]:
