@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from seeds import make_parser
 
@@ -20,8 +22,11 @@ from policytrim_gym.evaluation.efficiency_report import EfficiencyReport
 from policytrim_gym.evaluation.evaluate import Evaluator
 from policytrim_gym.evaluation.report.build import Provenance, build_report, save_report
 from policytrim_gym.evaluation.report.tables import markdown_table
+from policytrim_gym.evaluation.report.verdict import points
+from policytrim_gym.evaluation.report.words import percent
 from policytrim_gym.experiments.arms import ArmStore
 from policytrim_gym.experiments.pool import pool_seeds
+from policytrim_gym.files import write_atomic
 from policytrim_gym.policies.checkpoint_facts import load_facts
 from policytrim_gym.policies.loading import load_policy
 from policytrim_gym.rollouts.env_factory import EnvFactory
@@ -76,17 +81,41 @@ def main() -> None:
     parser.add_argument("--set", metavar="KEY=VALUE", nargs="+", type=shared.key_value, action=shared.AddKeyValues, help="of TrimConfig")
     options = parser.parse_args()
     arms = {seed: run_seed(options, seed) for seed in options.seeds}
+    command = " ".join(["python", "benchmarks/pixels_stage1.py", *sys.argv[1:]])
     report = build_report(
-        Provenance(STAGE1, "Meta-World from pixels", options.seeds, " ".join(["python", "benchmarks/pixels_stage1.py", *sys.argv[1:]])),
+        Provenance(STAGE1, "Meta-World from pixels", options.seeds, command),
         baseline=pool_seeds(BASE, {seed: before for seed, (before, _) in arms.items()}),
         trimmed=pool_seeds(STAGE1, {seed: after for seed, (_, after) in arms.items()}),
     )
     save_report(report, options.out / "report.json")
-    print(markdown_table(report))
+    page = page_text(report, arms)
+    write_atomic(options.out / "stage1.md", page)
+    print(page)
+
+
+def page_text(report: Mapping[str, Any], arms: Mapping[int, tuple[EfficiencyReport, EfficiencyReport]]) -> str:
+    """Returns the page of a run: the command that makes it, success by seed and task, both arms."""
+    tasks = list(next(iter(arms.values()))[0].by_task())
+    lines = [f"| seed | all | {' | '.join(tasks)} |", f"|---|{'---:|' * (len(tasks) + 1)}"]
     for seed, (before, after) in arms.items():
-        print(f"seed {seed}: success {before.success_rate:.1%} -> {after.success_rate:.1%}")
-        for task, arm in after.by_task().items():
-            print(f"  {task}: {before.by_task()[task].success_rate:.0%} -> {arm.success_rate:.0%}")
+        pairs = [(before, after), *((before.by_task()[task], after.by_task()[task]) for task in tasks)]
+        lines.append(f"| {seed} | {' | '.join(f'{percent(old.success_rate)} -> {percent(new.success_rate)}' for old, new in pairs)} |")
+    success = report["non_inferiority"]
+    low, high = success["ci95"]
+    difference = f"{points(success['difference'], sign=True)} [{points(low, sign=True)}, {points(high, sign=True)}]"
+    return "\n".join(
+        [
+            "# Stage 1 alone from pixels, success at the whole chunk",
+            "",
+            f"    {report['command']}",
+            "",
+            f"Success changes by {difference} points, {success['num_pairs']} pairs of test episodes.",
+            "",
+            *lines,
+            "",
+            markdown_table(report),
+        ]
+    )
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@
     python benchmarks/publish_results.py --selectors runs/selectors-slow --weights runs/weights
     python benchmarks/publish_results.py --arm runs/headline-arm --arm-pybullet runs/headline-arm-pybullet
     python benchmarks/publish_results.py --pi0 runs/pi0-metaworld
-    python benchmarks/publish_results.py --pixels runs/pixels-gaussian runs/pixels-flow
+    python benchmarks/publish_results.py --pixels runs/pixels-gaussian runs/pixels-flow --pixels-stage1 runs/pixels-stage1
 
 The pages keep their text; only what stands between two markers changes. The picture is that of the slow demonstrations.
 """
@@ -24,6 +24,7 @@ from policytrim_gym.evaluation.report.transfer import transfer_markdown
 from policytrim_gym.evaluation.report.verdict import points
 from policytrim_gym.evaluation.report.words import factor, interval_words, number, percent
 from policytrim_gym.files import write_atomic
+from policytrim_gym.training.trim import LOG_FILE
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -170,17 +171,21 @@ def publish_pi0(folder: Path) -> None:
 
 
 def publish_pixels(folders: Sequence[Path]) -> None:
-    """Writes the page of each head's run, and their summary into README.md and the how-to of the tiny VLA.
+    """Writes the page of each head's run, its training logs, and the summary of all into README.md and the how-to of the tiny VLA.
 
     A folder's name ends with its head's.
     """
-    reports = {folder.name.rpartition("-")[2]: load_report(folder / "report.json") for folder in folders}
+    heads = {folder.name.rpartition("-")[2]: folder for folder in folders}
+    reports = {head: load_report(folder / "report.json") for head, folder in heads.items()}
     for page, name in ((ROOT / "README.md", "pixels"), (ROOT / "docs" / "how-to" / "tiny-vla.md", "measured")):
         replace_between(page, name, summary(reports, "head"))
     for head, report in reports.items():
         title = f"The tiny VLA on Meta-World from pixels, {head} head, slow-uneven demonstrations"
         command = f"pixels.py --head {head} --out runs/pixels-{head}"
         write_atomic(RESULTS / f"pixels-{head}.md", full_table(title, command, report))
+        for seed in report["trimmed_by_seed"]:
+            log = (heads[head] / f"seed-{seed}" / "trimmed" / LOG_FILE).read_text(encoding="utf-8")
+            write_atomic(RESULTS / "logs" / f"pixels-{head}-seed-{seed}.json", log)
 
 
 def publish_selectors(folder: Path) -> None:
@@ -203,6 +208,7 @@ def main() -> None:
     parser.add_argument("--arm-pybullet", type=Path, help="output of arm_headline.py --engine pybullet")
     parser.add_argument("--pi0", type=Path, help="output of pi0_metaworld.py")
     parser.add_argument("--pixels", type=Path, nargs="+", help="outputs of pixels.py, in folders whose names end with -gaussian and -flow")
+    parser.add_argument("--pixels-stage1", type=Path, help="output of pixels_stage1.py")
     options = parser.parse_args()
     if (options.slow_uneven is None) != (options.full_speed is None):
         parser.error("--slow-uneven and --full-speed go together: the summary holds both")
@@ -218,6 +224,8 @@ def main() -> None:
         publish_pi0(options.pi0)
     if options.pixels is not None:
         publish_pixels(options.pixels)
+    if options.pixels_stage1 is not None:
+        write_atomic(RESULTS / "pixels-stage1.md", (options.pixels_stage1 / "stage1.md").read_text(encoding="utf-8"))
     if options.weights is not None:
         table = (options.weights / "weights.md").read_text(encoding="utf-8")
         write_atomic(RESULTS / "weights.md", table)
