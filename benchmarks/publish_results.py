@@ -2,7 +2,7 @@
 
     python benchmarks/publish_results.py --slow-uneven runs/headline-slow --full-speed runs/headline-full
     python benchmarks/publish_results.py --selectors runs/selectors-slow --weights runs/weights
-    python benchmarks/publish_results.py --arm runs/headline-arm --arm-pybullet runs/headline-arm-pybullet
+    python benchmarks/publish_results.py --arm runs/headline-arm --arm-pybullet runs/headline-arm-pybullet --arm-pixels runs/arm-pixels
     python benchmarks/publish_results.py --pi0 runs/pi0-metaworld
     python benchmarks/publish_results.py --pixels runs/pixels-gaussian runs/pixels-flow --pixels-stage1 runs/pixels-stage1
 
@@ -153,13 +153,17 @@ def publish_arm(folder: Path) -> None:
     shutil.copyfile(folder / "headline.png", ROOT / "docs" / "images" / "headline-arm.png")
 
 
-def publish_arm_in_pybullet(folder: Path) -> None:
-    """Writes the page of the arm's run the other way round, trained in PyBullet, with its evaluation in MuJoCo."""
-    title = "The arm: push and pick-place in PyBullet, slow-uneven demonstrations"
-    command = "arm_headline.py --engine pybullet --out runs/headline-arm-pybullet"
+def publish_with_transfer(folder: Path, name: str, title: str, command: str) -> None:
+    """Writes the page of a run that was evaluated in the other physics engine as well."""
     report = load_report(folder / "report.json")
-    page = f"{full_table(title, command, report)}\n\n{transfer_markdown(report)}"
-    write_atomic(RESULTS / "headline-arm-pybullet.md", page)
+    write_atomic(RESULTS / f"{name}.md", f"{full_table(title, command, report)}\n\n{transfer_markdown(report)}")
+
+
+def keep_logs(folder: Path, name: str, report: Mapping[str, Any]) -> None:
+    """Copies the training log of each seed of a run."""
+    for seed in report["trimmed_by_seed"]:
+        log = (folder / f"seed-{seed}" / "trimmed" / LOG_FILE).read_text(encoding="utf-8")
+        write_atomic(RESULTS / "logs" / f"{name}-seed-{seed}.json", log)
 
 
 def publish_pi0(folder: Path) -> None:
@@ -183,9 +187,7 @@ def publish_pixels(folders: Sequence[Path]) -> None:
         title = f"The tiny VLA on Meta-World from pixels, {head} head, slow-uneven demonstrations"
         command = f"pixels.py --head {head} --out runs/pixels-{head}"
         write_atomic(RESULTS / f"pixels-{head}.md", full_table(title, command, report))
-        for seed in report["trimmed_by_seed"]:
-            log = (heads[head] / f"seed-{seed}" / "trimmed" / LOG_FILE).read_text(encoding="utf-8")
-            write_atomic(RESULTS / "logs" / f"pixels-{head}-seed-{seed}.json", log)
+        keep_logs(heads[head], f"pixels-{head}", report)
 
 
 def publish_selectors(folder: Path) -> None:
@@ -206,6 +208,7 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, help="output of weights_sb3_or_grpo.py")
     parser.add_argument("--arm", type=Path, help="output of arm_headline.py; README.md needs the markers")
     parser.add_argument("--arm-pybullet", type=Path, help="output of arm_headline.py --engine pybullet")
+    parser.add_argument("--arm-pixels", type=Path, help="output of arm_pixels.py")
     parser.add_argument("--pi0", type=Path, help="output of pi0_metaworld.py")
     parser.add_argument("--pixels", type=Path, nargs="+", help="outputs of pixels.py, in folders whose names end with -gaussian and -flow")
     parser.add_argument("--pixels-stage1", type=Path, help="output of pixels_stage1.py")
@@ -219,7 +222,13 @@ def main() -> None:
     if options.arm is not None:
         publish_arm(options.arm)
     if options.arm_pybullet is not None:
-        publish_arm_in_pybullet(options.arm_pybullet)
+        title = "The arm: push and pick-place in PyBullet, slow-uneven demonstrations"
+        command = "arm_headline.py --engine pybullet --out runs/headline-arm-pybullet"
+        publish_with_transfer(options.arm_pybullet, "headline-arm-pybullet", title, command)
+    if options.arm_pixels is not None:
+        title = "The arm from pixels: the tiny VLA pushes in MuJoCo, slow-uneven demonstrations"
+        publish_with_transfer(options.arm_pixels, "arm-pixels", title, "arm_pixels.py --out runs/arm-pixels")
+        keep_logs(options.arm_pixels, "arm-pixels", load_report(options.arm_pixels / "report.json"))
     if options.pi0 is not None:
         publish_pi0(options.pi0)
     if options.pixels is not None:
