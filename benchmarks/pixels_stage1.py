@@ -61,7 +61,6 @@ def run_seed(options: argparse.Namespace, seed: int) -> tuple[EfficiencyReport, 
         raise SystemExit(f"{base} must be a base that benchmarks/pixels.py made")
     factory, folder = EnvFactory(facts.env, facts.env_kwargs), options.out / f"seed-{seed}"
     trim(str(base), factory, folder, stage1_config(options, seed), options.timesteps, facts)
-    # The checkpoint in the folder is that of the best validation at any horizon; this is what the stage ended with.
     with Evaluator(factory, options.workers) as evaluator:
 
         def evaluate(name: str, checkpoint: Path) -> EfficiencyReport:
@@ -70,6 +69,7 @@ def run_seed(options: argparse.Namespace, seed: int) -> tuple[EfficiencyReport, 
                 name, lambda: evaluator.evaluate(policy, states_per_task=STATES_PER_TASK, execute_horizon=policy.spec.chunk_size)
             )
 
+        # The checkpoint in the folder itself is that of the best validation; this is what the stage ended with.
         return evaluate(BASE, base), evaluate(STAGE1, folder / "stage1")
 
 

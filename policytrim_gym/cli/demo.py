@@ -12,16 +12,17 @@ from policytrim_gym.errors import InvalidConfig
 if TYPE_CHECKING:
     from policytrim_gym.experiments.config import ExperimentConfig
 
-OUT, ARM_OUT, PIXELS_OUT = Path("runs/demo"), Path("runs/demo-arm"), Path("runs/demo-pixels")
+OUT = {"state": Path("runs/demo"), "pixels": Path("runs/demo-pixels"), "arm": Path("runs/demo-arm")}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options."""
     which = parser.add_mutually_exclusive_group()
-    which.add_argument(
-        "--arm", action="store_true", help="push with the robot arm in MuJoCo, then in PyBullet, instead of four tasks of Meta-World"
-    )
-    which.add_argument("--pixels", action="store_true", help="the tiny VLA on five tasks of Meta-World, from a camera of 64 pixels")
+    for name, words in (
+        ("arm", "push with the robot arm in MuJoCo, then in PyBullet, instead of four tasks of Meta-World"),
+        ("pixels", "the tiny VLA on five tasks of Meta-World, from a camera of 64 pixels"),
+    ):
+        which.add_argument(f"--{name}", dest="demo", action="store_const", const=name, default="state", help=words)
     parser.add_argument(
         "--base",
         metavar="DIR",
@@ -34,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         type=Path,
         default=None,
-        help=f"run folder; what it holds already is resumed (default: {OUT}, with --arm {ARM_OUT}, with --pixels {PIXELS_OUT})",
+        help=f"run folder; what it holds already is resumed (default: {OUT['state']}, --pixels: {OUT['pixels']}, --arm: {OUT['arm']})",
     )
     parser.add_argument(
         "--seed", metavar="N", type=shared.number(int, 0), default=None, help="seed of everything (default: 0, or --config's)"
@@ -54,7 +55,7 @@ def run(options: argparse.Namespace) -> None:
     from policytrim_gym.progress import write_line
 
     config = config_of(options)
-    out = options.out or (ARM_OUT if options.arm else PIXELS_OUT if options.pixels else OUT)
+    out = options.out or OUT[options.demo]
     report = Experiment(config, out, say=write_line, base=options.base).run()
     if shared.write_json(options, report):
         return
@@ -70,12 +71,10 @@ def config_of(options: argparse.Namespace) -> ExperimentConfig:
     """
     from policytrim_gym.config import from_mapping, to_mapping
     from policytrim_gym.experiments.config import ExperimentConfig
-    from policytrim_gym.experiments.demos import arm_demo_config, demo_config, pixels_demo_config
+    from policytrim_gym.experiments.demos import DEMOS
 
     if options.config is not None:
-        for flag in ("arm", "pixels"):
-            if getattr(options, flag):
-                raise InvalidConfig(f"--{flag} is a demo with settings of its own; give it without --config {options.config}")
+        if options.demo != "state":
+            raise InvalidConfig(f"--{options.demo} is a demo with settings of its own; give it without --config {options.config}")
         return shared.config_of(options, ExperimentConfig, seed=options.seed)
-    demo = (arm_demo_config if options.arm else pixels_demo_config if options.pixels else demo_config)(options.seed or 0)
-    return from_mapping(ExperimentConfig, {**to_mapping(demo), **(options.set or {})})
+    return from_mapping(ExperimentConfig, {**to_mapping(DEMOS[options.demo](options.seed or 0)), **(options.set or {})})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Literal
 
@@ -16,7 +17,7 @@ PIXEL_TASKS = ("door-open-v3", "button-press-topdown-v3", "drawer-close-v3", "dr
 
 
 def demo_config(seed: int = 0) -> ExperimentConfig:
-    """Returns the demo: four tasks, and few enough states and steps for ten minutes on two cores."""
+    """Returns the demo on states: four tasks, and few enough states and steps for ten minutes on two cores."""
     return ExperimentConfig(
         tasks=("reach-v3", "push-v3", "pick-place-v3", "button-press-topdown-v3"),
         clone=CloneConfig(demos_per_task=25, gradient_steps=2500),
@@ -124,3 +125,7 @@ def pixels_demo_config(seed: int = 0) -> ExperimentConfig:
         margin=0.05,
         seed=seed,
     )
+
+
+DEMOS: Mapping[str, Callable[[int], ExperimentConfig]] = {"state": demo_config, "pixels": pixels_demo_config, "arm": arm_demo_config}
+"""By what the policy sees, or moves; each takes the seed."""
