@@ -20,7 +20,7 @@ from policytrim_gym.evaluation.evaluate import Evaluator
 from policytrim_gym.policies.checkpoint_facts import load_facts
 from policytrim_gym.policy import CallablePolicy
 from policytrim_gym.spec import PolicySpec
-from policytrim_gym.training.grpo import STATE_FILE, TrimGRPO
+from policytrim_gym.training.grpo import STATE_FILE, TrimGRPO, average_into
 from policytrim_gym.training.trim_config import TrimConfig
 from policytrim_gym.training.warm_start import WarmStartConfig
 
@@ -71,6 +71,16 @@ def test_what_is_kept_is_the_best_validated_checkpoint(finished: TrimGRPO) -> No
     assert again.success_rate == finished.state.best_validation["validation_success"]
     assert again.steps_mean_success == finished.state.best_validation["validation_steps"]
     assert finished.policy.spec.horizon == finished.state.execute_horizon
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.5, 0.9, 1.0])
+def test_the_running_average_is_the_weighted_mean_of_the_iterations_alone(decay: float) -> None:
+    history = np.random.default_rng(0).normal(size=(6, 3))
+    average = {"w": torch.full((3,), 1e3, dtype=torch.float64)}  # weights that entered the stage
+    for count, weights in enumerate(history, start=1):
+        average_into(average, {"w": torch.from_numpy(weights)}, decay, count)
+    expected = np.average(history, axis=0, weights=[decay**age for age in range(len(history))][::-1])
+    np.testing.assert_allclose(average["w"], expected, rtol=1e-9, atol=1e-12)
 
 
 def test_a_stopped_run_goes_on_to_the_same_weights(finished: TrimGRPO, tmp_path: Path) -> None:

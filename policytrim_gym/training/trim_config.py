@@ -32,8 +32,8 @@ class TrimConfig:
             succeed weigh as much as a failure elsewhere; 0.15 weighs them by their size.
         step_limit_factor: training rollouts end as failures after so many times the task's mean steps at the entry of the stage.
         learning_rate, final_learning_rate: of Adam, at the start of each stage and at its end, linear between.
-        average_decay: of the running average of the weights over iterations, which is what is validated and kept; 0 keeps the weights
-            themselves.
+        average_decay: of the running average of the weights over the iterations of a stage, which is what is validated and kept; 0 keeps
+            the weights themselves.
         num_epochs, num_minibatches: passes over each iteration's rollouts, and gradient steps in each pass.
         max_chunks_per_pass: chunks of a minibatch that go through the policy at once; more are taken in blocks whose gradients add up to
             the same step but for rounding. For models that are large for the memory; None: all at once.
