@@ -1,9 +1,10 @@
 """Stage 1 alone from pixels: what RL with longer chunks does to success at the whole chunk, without the warm start before it.
 
-    python benchmarks/pixels_stage1.py --bases runs/pixels-gaussian --out runs/pixels-stage1
-    python benchmarks/pixels_stage1.py --bases runs/pixels-gaussian --seeds 0 --set 'windows=[24]' --out runs/pixels-stage1-whole
+    python benchmarks/pixels_stage1.py --bases runs/pixels-gaussian --out runs/stage1-gaussian
+    python benchmarks/pixels_stage1.py --bases runs/pixels-gaussian --seeds 0 --set windows=null --out runs/stage1-mixed
 
-The bases are those of `pixels.py`, whose arm h=24 is the comparison, on the same test states. Stopped and started again, it goes on.
+The bases are those of `pixels.py`, whose arm h=24 is the comparison, on the same test states. Every rollout runs whole chunks, unless
+`windows` says otherwise: among mixed windows most of the signal is which window a rollout had. Stopped and started again, it goes on.
 """
 
 from __future__ import annotations
@@ -37,16 +38,19 @@ BASE, STAGE1 = "base at the whole chunk", "stage 1 alone"
 STATES_PER_TASK = 100
 
 
-def stage1_config(options: argparse.Namespace, seed: int) -> TrimConfig:
+def stage1_config(options: argparse.Namespace, chunk_size: int, seed: int) -> TrimConfig:
     """Returns the training of one seed."""
     config = TrimConfig(
+        windows=(chunk_size,),
         stage1_fraction=1.0,
         warm_start=None,
-        groups_per_task=4,
+        groups_per_task=6,
+        learning_rate=2e-4,
+        average_decay=0.5,
         num_minibatches=4,
         max_chunks_per_pass=128,
         validation_states=20,
-        num_validations=4,
+        num_validations=6,
         num_workers=options.workers,
         seed=seed,
     )
@@ -60,7 +64,8 @@ def run_seed(options: argparse.Namespace, seed: int) -> tuple[EfficiencyReport, 
     if facts is None or facts.env is None:
         raise SystemExit(f"{base} must be a base that benchmarks/pixels.py made")
     factory, folder = EnvFactory(facts.env, facts.env_kwargs), options.out / f"seed-{seed}"
-    trim(str(base), factory, folder, stage1_config(options, seed), options.timesteps, facts)
+    config = stage1_config(options, load_policy(str(base)).spec.chunk_size, seed)
+    trim(str(base), factory, folder, config, options.timesteps, facts)
     with Evaluator(factory, options.workers) as evaluator:
 
         def evaluate(name: str, checkpoint: Path) -> EfficiencyReport:
@@ -77,7 +82,7 @@ def main() -> None:
     """Runs all seeds and pools them."""
     parser = make_parser(__doc__)
     parser.add_argument("--bases", type=Path, required=True, help="output of pixels.py")
-    parser.add_argument("--timesteps", type=int, default=100_000, help="physical training steps")
+    parser.add_argument("--timesteps", type=int, default=400_000, help="physical training steps")
     parser.add_argument("--set", metavar="KEY=VALUE", nargs="+", type=shared.key_value, action=shared.AddKeyValues, help="of TrimConfig")
     options = parser.parse_args()
     arms = {seed: run_seed(options, seed) for seed in options.seeds}

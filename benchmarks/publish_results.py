@@ -4,7 +4,7 @@
     python benchmarks/publish_results.py --selectors runs/selectors-slow --weights runs/weights
     python benchmarks/publish_results.py --arm runs/headline-arm --arm-pybullet runs/headline-arm-pybullet --arm-pixels runs/arm-pixels
     python benchmarks/publish_results.py --pi0 runs/pi0-metaworld
-    python benchmarks/publish_results.py --pixels runs/pixels-gaussian runs/pixels-flow --pixels-stage1 runs/pixels-stage1
+    python benchmarks/publish_results.py --pixels runs/pixels-gaussian runs/pixels-flow --pixels-stage1 runs/stage1-gaussian runs/stage1-48
 
 The pages keep their text; only what stands between two markers changes. The picture is that of the slow demonstrations.
 """
@@ -211,7 +211,7 @@ def main() -> None:
     parser.add_argument("--arm-pixels", type=Path, help="output of arm_pixels.py")
     parser.add_argument("--pi0", type=Path, help="output of pi0_metaworld.py")
     parser.add_argument("--pixels", type=Path, nargs="+", help="outputs of pixels.py, in folders whose names end with -gaussian and -flow")
-    parser.add_argument("--pixels-stage1", type=Path, help="output of pixels_stage1.py")
+    parser.add_argument("--pixels-stage1", type=Path, nargs="+", default=[], help="outputs of pixels_stage1.py")
     options = parser.parse_args()
     if (options.slow_uneven is None) != (options.full_speed is None):
         parser.error("--slow-uneven and --full-speed go together: the summary holds both")
@@ -233,8 +233,8 @@ def main() -> None:
         publish_pi0(options.pi0)
     if options.pixels is not None:
         publish_pixels(options.pixels)
-    if options.pixels_stage1 is not None:
-        write_atomic(RESULTS / "pixels-stage1.md", (options.pixels_stage1 / "stage1.md").read_text(encoding="utf-8"))
+    for folder in options.pixels_stage1:
+        write_atomic(RESULTS / f"pixels-{folder.name}.md", (folder / "stage1.md").read_text(encoding="utf-8"))
     if options.weights is not None:
         table = (options.weights / "weights.md").read_text(encoding="utf-8")
         write_atomic(RESULTS / "weights.md", table)

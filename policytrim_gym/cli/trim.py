@@ -14,7 +14,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     shared.add_env(parser)
     shared.add_out(parser)
     parser.add_argument(
-        "--timesteps", metavar="N", type=shared.number(int, 1), default=1_000_000, help="physical training steps of both stages together"
+        "--timesteps",
+        metavar="N",
+        type=shared.number(int, 1),
+        default=1_000_000,
+        help="physical training steps of the warm start and both stages (each stage has one iteration at least)",
     )
     parser.add_argument("--seed", metavar="N", type=shared.number(int, 0), default=None, help="of initial states, noise and minibatches")
     parser.add_argument("--workers", metavar="N", type=shared.number(int, 0), default=None, help="rollout processes; 0 uses this one")

@@ -136,7 +136,8 @@ class TrimGRPO:
         """Trains until `total_timesteps` physical steps have been run in all, or goes on where a stopped run left off.
 
         Args:
-            total_timesteps: budget of both stages and the warm start together; validation is not counted.
+            total_timesteps: budget of both stages and the warm start together; validation is not counted. It is looked at between
+                iterations, and each stage has one at least, so a budget that the warm start uses up is exceeded by two iterations.
             callback: one or several functions of the trainer.
             progress_bar: whether to show one.
         """
