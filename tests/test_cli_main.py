@@ -75,6 +75,14 @@ def test_an_interrupted_command_with_a_run_folder_says_how_to_go_on(run_command)
     assert run_command(work)[2] == "policytrim: error: interrupted; the same command goes on\n"
 
 
+def test_an_interrupted_command_that_would_start_over_does_not_say_that_it_goes_on(run_command):
+    def work(options):
+        options.out, options.resumes = "run", False
+        raise KeyboardInterrupt
+
+    assert run_command(work)[2] == "policytrim: error: interrupted\n"
+
+
 def test_sigterm_is_as_ctrl_c_and_only_while_a_command_runs(run_command):
     before = signal.getsignal(signal.SIGTERM)
 

@@ -309,4 +309,15 @@ except MissingExtra as error:
     command = [sys.executable, "-c", script]
     done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[1], env=environment, timeout=120)
     assert done.returncode == 0, done.stderr
-    assert "install libegl1 and libgl1-mesa-dri" in done.stdout and done.stdout.count("\n") == 1
+    assert "packages libegl1 and libgl1-mesa-dri" in done.stdout and done.stdout.count("\n") == 1
+
+
+@pytest.mark.parametrize("workers", ["0", "1"])
+def test_an_unknown_graphics_library_is_refused_in_one_line(workers: str) -> None:
+    policy = Path(__file__).parents[1] / "checkpoints" / "pixels-gaussian" / "base"
+    command = [sys.executable, "-m", "policytrim_gym", "evaluate", "--policy", str(policy), "--episodes", "5", "--workers", workers]
+    run = subprocess.run(command, env={**os.environ, "MUJOCO_GL": "bogus"}, capture_output=True, text=True)
+    assert run.returncode == 1
+    (line,) = [line for line in run.stderr.splitlines() if "error" in line]
+    assert "MuJoCo cannot render with MUJOCO_GL=bogus" in line and "libegl1" in line and "libosmesa6" in line
+    assert "Traceback" not in run.stderr

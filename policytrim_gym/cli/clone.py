@@ -10,7 +10,7 @@ from policytrim_gym.run_folder import WEIGHTS_FILE
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options."""
-    shared.add_out(parser)
+    shared.add_out(parser, resumes=False)
     shared.add_env(parser)
     parser.add_argument(
         "--model", choices=("state", "tiny-vla", "pi0"), default=None, help="state: an MLP (default); tiny-vla, pi0: on images"

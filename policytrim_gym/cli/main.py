@@ -146,7 +146,7 @@ def main(argv: Sequence[str] | None = None, commands: Mapping[str, Command] = CO
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_BROKEN_PIPE
     except KeyboardInterrupt:
-        resumes = "out" in options  # what works into a run folder finds there what it has done
+        resumes = "out" in options and getattr(options, "resumes", True)  # what it has done is in the run folder
         return fail("interrupted; the same command goes on" if resumes else "interrupted", debug, EXIT_INTERRUPTED)
     except PolicyTrimError as error:
         return fail(str(error) or type(error).__name__, debug)

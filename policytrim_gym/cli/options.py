@@ -126,8 +126,8 @@ def add_env(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_out(parser: argparse.ArgumentParser, default: str | None = None) -> None:
-    """Adds `--out DIR`, required unless there is a default."""
+def add_out(parser: argparse.ArgumentParser, default: str | None = None, resumes: bool = True) -> None:
+    """Adds `--out DIR`, required unless there is a default; `resumes` says whether an interrupted command goes on from it."""
     required = default is None
     parser.add_argument(
         "--out",
@@ -135,8 +135,9 @@ def add_out(parser: argparse.ArgumentParser, default: str | None = None) -> None
         type=Path,
         required=required,
         default=argparse.SUPPRESS if required else Path(str(default)),
-        help="run folder; what it holds already is resumed",
+        help="run folder; what it holds already is resumed" if resumes else "run folder; written when all is done",
     )
+    parser.set_defaults(resumes=resumes)
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:

@@ -30,6 +30,14 @@ class Marker(NamedTuple):
     colour: ArrayLike  # red, green, blue and alpha, (4,) in [0, 1]
 
 
+def cannot_render(error: Exception) -> MissingExtra:
+    """Returns the error that says what MUJOCO_GL asks for and which packages there are to install."""
+    asked = f"with MUJOCO_GL={os.environ['MUJOCO_GL']}" if os.environ.get("MUJOCO_GL") else "without a display"
+    return MissingExtra(
+        f"MuJoCo cannot render {asked} ({error}): MUJOCO_GL=egl needs the packages libegl1 and libgl1-mesa-dri, osmesa needs libosmesa6"
+    )
+
+
 class MujocoRenderer:
     """A MuJoCo renderer without shadows, reflections and multisampling, some twenty times faster in software than the default.
 
@@ -52,7 +60,7 @@ class MujocoRenderer:
         try:
             self._renderer = mujoco.Renderer(model, height=height, width=width)
         except Exception as error:  # the GL back ends raise many types
-            raise MissingExtra(f"MuJoCo cannot render ({error}): install libegl1 and libgl1-mesa-dri, or set MUJOCO_GL=osmesa") from error
+            raise cannot_render(error) from error
         self._renderer.scene.flags[mujoco.mjtRndFlag.mjRND_SHADOW] = 0
         self._renderer.scene.flags[mujoco.mjtRndFlag.mjRND_REFLECTION] = 0
         atexit.register(_close_if_alive, weakref.ref(self._renderer))

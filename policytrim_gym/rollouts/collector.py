@@ -243,7 +243,7 @@ class RolloutCollector:
                 while connection.poll():
                     slot, *answer = connection.recv()
                     if slot == "error":
-                        raise WorkerFailed(f"an environment raised {answer[0]}\n{answer[1]}")
+                        raise WorkerFailed(f"an environment raised {answer[0]}{answer[1]}")
                     results.append(((worker, slot), answer[0]))
             except (EOFError, ConnectionResetError) as error:
                 raise self._death(worker) from error

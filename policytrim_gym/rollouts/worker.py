@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import os
 import signal
@@ -16,6 +17,7 @@ import numpy as np
 from gymnasium.spaces import Box
 from numpy.typing import NDArray
 
+from policytrim_gym.errors import PolicyTrimError
 from policytrim_gym.metrics import is_success
 from policytrim_gym.rollouts.env_factory import EnvFactory
 from policytrim_gym.rollouts.episode import WindowResult
@@ -101,4 +103,6 @@ def serve_slots(connection: Connection, factory: EnvFactory, num_slots: int) -> 
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return
     except Exception as error:
-        connection.send(("error", f"{type(error).__name__}: {error}", traceback.format_exc()))
+        where = "" if isinstance(error, PolicyTrimError) else f"\n{traceback.format_exc()}"  # ours say what to do
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # another worker's error has ended the parent's wait
+            connection.send(("error", f"{type(error).__name__}: {error}", where))

@@ -38,7 +38,10 @@ def load_tiny_vla(folder: str) -> TinyVLAPolicy:
     path = Path(folder)
     config = _read_config(path)
     tokenizer = read_tokenizer(path, "the policy needs the words that it was trained with")
-    model = read_model(TinyVLAModel, path, config)
+    try:
+        model = read_model(TinyVLAModel, path, config)
+    except CorruptCheckpoint as error:
+        raise CorruptCheckpoint(f"{error}; {CONFIG} says head: {config.head}, image_size: {config.image_size}") from error
     try:
         return TinyVLAPolicy(model, tokenizer)
     except (InvalidSpec, InvalidConfig) as error:
