@@ -310,13 +310,22 @@ except MissingExtra as error:
     done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[1], env=environment, timeout=120)
     assert done.returncode == 0, done.stderr
     assert "packages libegl1 and libgl1-mesa-dri" in done.stdout and done.stdout.count("\n") == 1
+    assert "Traceback" not in done.stderr  # of what was half made
 
 
-@pytest.mark.parametrize("workers", ["0", "1"])
-def test_an_unknown_graphics_library_is_refused_in_one_line(workers: str) -> None:
-    policy = Path(__file__).parents[1] / "checkpoints" / "pixels-gaussian" / "base"
-    command = [sys.executable, "-m", "policytrim_gym", "evaluate", "--policy", str(policy), "--episodes", "5", "--workers", workers]
-    run = subprocess.run(command, env={**os.environ, "MUJOCO_GL": "bogus"}, capture_output=True, text=True)
+ARM = ["clone", "--env", "PolicyTrim/Arm-v0", "--env-kwargs", "task=push", "observation=pixels", "--model", "tiny-vla", "--demos", "2"]
+META_WORLD = ["evaluate", "--policy", str(Path(__file__).parents[1] / "checkpoints" / "pixels-gaussian" / "base"), "--episodes", "5"]
+
+
+@pytest.mark.parametrize("command", [[*META_WORLD, "--workers", "0"], [*META_WORLD, "--workers", "1"], [*ARM, "--workers", "1"]])
+def test_an_unknown_graphics_library_is_refused_in_one_line(command: list[str], tmp_path: Path) -> None:
+    out = ["--out", str(tmp_path / "out")] if command[0] == "clone" else []
+    run = subprocess.run(
+        [sys.executable, "-m", "policytrim_gym", *command, *out],
+        env={**os.environ, "MUJOCO_GL": "bogus"},
+        capture_output=True,
+        text=True,
+    )
     assert run.returncode == 1
     (line,) = [line for line in run.stderr.splitlines() if "error" in line]
     assert "MuJoCo cannot render with MUJOCO_GL=bogus" in line and "libegl1" in line and "libosmesa6" in line

@@ -105,7 +105,7 @@ def test_files_that_do_not_fit_are_refused(folder: Path, values: dict, words: st
 def test_weights_of_the_other_head_are_refused(folder: Path) -> None:
     other = {"gaussian": "flow", "flow": "gaussian"}[json.loads((folder / "config.json").read_text())["head"]]
     rewrite(folder, head=other)
-    with pytest.raises(CorruptCheckpoint, match=f"another architecture: missing keys head.*config.json says head: {other}"):
+    with pytest.raises(CorruptCheckpoint, match=f"another architecture: missing keys head.*config.json is read as head: {other}"):
         load_policy(str(folder))
 
 

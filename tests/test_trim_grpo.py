@@ -20,9 +20,10 @@ from policytrim_gym.evaluation.evaluate import Evaluator
 from policytrim_gym.policies.checkpoint_facts import load_facts
 from policytrim_gym.policy import CallablePolicy
 from policytrim_gym.spec import PolicySpec
-from policytrim_gym.training.grpo import STATE_FILE, TrimGRPO, average_into
+from policytrim_gym.training.grpo import STATE_FILE, TrimGRPO
 from policytrim_gym.training.trim_config import TrimConfig
 from policytrim_gym.training.warm_start import WarmStartConfig
+from policytrim_gym.training.weight_average import average_into
 
 BUDGET = 12_000
 CONFIG = TrimConfig(

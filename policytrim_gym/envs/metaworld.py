@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from policytrim_gym.envs.initial_states import InitialState, choose_initial_state
 from policytrim_gym.envs.metaworld_observer import MetaWorldObserver
 from policytrim_gym.envs.metaworld_tasks import INSTRUCTIONS
-from policytrim_gym.envs.mujoco_renderer import cannot_render
+from policytrim_gym.envs.mujoco_renderer import rendering_explained
 from policytrim_gym.errors import InvalidChunk, InvalidSpec, MissingExtra, UnknownTask
 
 ACTION_KINDS = ("delta", "delta", "delta", "position")
@@ -36,11 +36,10 @@ class _SimulationPool:
         if self._idle.get(task):
             return self._idle[task].pop()
         try:
-            from metaworld.env_dict import ALL_V3_ENVIRONMENTS
-        except ImportError as error:
+            with rendering_explained():
+                from metaworld.env_dict import ALL_V3_ENVIRONMENTS
+        except ModuleNotFoundError as error:
             raise MissingExtra('Meta-World is not installed: pip install "policytrim[sim]"') from error
-        except (RuntimeError, AttributeError) as error:  # importing MuJoCo loads the library that MUJOCO_GL names
-            raise cannot_render(error) from error
         return ALL_V3_ENVIRONMENTS[task]()
 
     def give_back(self, task: str, simulation: Any) -> None:

@@ -7,7 +7,8 @@ import itertools
 import os
 import sys
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -38,6 +39,17 @@ def cannot_render(error: Exception) -> MissingExtra:
     )
 
 
+@contextmanager
+def rendering_explained() -> Iterator[None]:
+    """Raises `cannot_render` where importing MuJoCo, which loads the library that MUJOCO_GL names, fails."""
+    try:
+        yield
+    except ModuleNotFoundError:
+        raise
+    except (ImportError, RuntimeError, AttributeError) as error:
+        raise cannot_render(error) from error
+
+
 class MujocoRenderer:
     """A MuJoCo renderer without shadows, reflections and multisampling, some twenty times faster in software than the default.
 
@@ -57,10 +69,7 @@ class MujocoRenderer:
         model.vis.quality.shadowsize = 0
         model.vis.quality.offsamples = 0
         model.vis.global_.offwidth, model.vis.global_.offheight = max(width, 640), max(height, 480)
-        try:
-            self._renderer = mujoco.Renderer(model, height=height, width=width)
-        except Exception as error:  # the GL back ends raise many types
-            raise cannot_render(error) from error
+        self._renderer = _make_renderer(model, width, height)
         self._renderer.scene.flags[mujoco.mjtRndFlag.mjRND_SHADOW] = 0
         self._renderer.scene.flags[mujoco.mjtRndFlag.mjRND_REFLECTION] = 0
         atexit.register(_close_if_alive, weakref.ref(self._renderer))
@@ -136,6 +145,24 @@ def _close_if_alive(reference: weakref.ref[Any]) -> None:
     renderer = reference()
     if renderer is not None:
         renderer.close()
+
+
+def _make_renderer(model: Any, width: int, height: int) -> Any:
+    """Returns MuJoCo's own renderer.
+
+    Where none can be made, what was half made fails again when it is collected, and Python would print that. So it is collected here,
+    with the exception that holds it, while nothing is printed.
+    """
+    import mujoco
+
+    hook, sys.unraisablehook = sys.unraisablehook, lambda _: None
+    try:
+        return mujoco.Renderer(model, height=height, width=width)
+    except Exception as error:  # the GL back ends raise many types
+        reason = cannot_render(error)
+    finally:
+        sys.unraisablehook = hook
+    raise reason
 
 
 def _choose_egl() -> None:

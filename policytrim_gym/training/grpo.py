@@ -35,6 +35,7 @@ from policytrim_gym.training.trim_facts import trimmed_facts
 from policytrim_gym.training.trim_progress import TrimProgress
 from policytrim_gym.training.validation import checkpoint_score, choose_horizon, mean_steps_by_task, validation_row
 from policytrim_gym.training.warm_start import num_rollouts, warm_start
+from policytrim_gym.training.weight_average import average_into
 
 Callback = Callable[["TrimGRPO"], "bool | None"]
 """Called after every iteration and validation; returning False stops the training, which `learn` can take up again."""
@@ -235,8 +236,10 @@ class TrimGRPO:
         self.state.num_timesteps += summary["timesteps"]
         arm = self.validate(self.policy.spec.chunk_size)
         self._set_mean_steps(arm)
+        is_best = self._remember_if_best(arm)  # stage 1 may not better it
         self._enter(self._first_stage())
-        return {"stage": "warm-start", **{f"warm_start_{key}": value for key, value in summary.items()}, **validation_row(arm)}
+        row = {f"warm_start_{key}": value for key, value in summary.items()}
+        return {"stage": "warm-start", **row, **validation_row(arm), "is_best": is_best}
 
     def _iterate(self, total_timesteps: int) -> dict[str, Any]:
         """Runs one iteration of a stage: rollouts, update, and from time to time a validation."""
@@ -393,20 +396,3 @@ class TrimGRPO:
         self._updater.optimizer.load_state_dict(tensors["optimizer"])
         if self.state.best_validation:
             self._set_policy_horizon(self.state.best_validation["execute_horizon"])
-
-
-def average_into(average: dict[str, Any], weights: dict[str, Any], decay: float, count: int) -> None:
-    """Moves a running average of weights towards the present ones, in place.
-
-    Weights of k iterations ago count decay ** k, over the sum of these, as in Adam's moments. Without that the weights that entered a
-    stage of five iterations would be 0.9 ** 5 = 59 % of what it is judged by.
-
-    Args:
-        average: after `count` - 1 iterations; what it holds before the first does not matter.
-        weights: of the present iteration, with the same names.
-        decay: 0..1; 0 keeps the present weights, 1 is the plain mean.
-        count: iterations, the present one among them.
-    """
-    share = 1 / sum(decay**age for age in range(count))
-    for name, value in weights.items():
-        average[name].mul_(1 - share).add_(value, alpha=share)

@@ -6,6 +6,7 @@ from importlib.util import find_spec
 
 from policytrim_gym.envs.arm.engine import PhysicsEngine
 from policytrim_gym.envs.arm.scene import Scene
+from policytrim_gym.envs.mujoco_renderer import rendering_explained
 from policytrim_gym.errors import InvalidSpec, MissingExtra
 from policytrim_gym.robot.robot_model import RobotModel
 
@@ -34,7 +35,8 @@ def make_engine(name: str, robot: RobotModel, scene: Scene) -> PhysicsEngine:
         InvalidSpec, MissingExtra: as `check_engine`.
     """
     if check_engine(name) == "mujoco":
-        from policytrim_gym.envs.arm.mujoco_engine import MujocoEngine
+        with rendering_explained():
+            from policytrim_gym.envs.arm.mujoco_engine import MujocoEngine
 
         return MujocoEngine(robot, scene)
     from policytrim_gym.envs.arm.pybullet_engine import PybulletEngine

@@ -41,7 +41,7 @@ def load_tiny_vla(folder: str) -> TinyVLAPolicy:
     try:
         model = read_model(TinyVLAModel, path, config)
     except CorruptCheckpoint as error:
-        raise CorruptCheckpoint(f"{error}; {CONFIG} says head: {config.head}, image_size: {config.image_size}") from error
+        raise CorruptCheckpoint(f"{error}; {CONFIG} is read as head: {config.head}, image_size: {config.image_size}") from error
     try:
         return TinyVLAPolicy(model, tokenizer)
     except (InvalidSpec, InvalidConfig) as error:
