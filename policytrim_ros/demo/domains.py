@@ -9,6 +9,7 @@ from contextlib import suppress
 from types import TracebackType
 
 from policytrim_gym.errors import CannotListen
+from policytrim_ros.shared_memory import clear_unfinished_ports
 
 HIGHEST_DOMAIN = 101
 """Above it the ports of a domain may be those of outgoing connections."""
@@ -34,6 +35,7 @@ class ClaimedDomain:
     """
 
     def __init__(self, numbers: Sequence[int] = range(1, HIGHEST_DOMAIN + 1)) -> None:
+        clear_unfinished_ports()
         for number in secrets.SystemRandom().sample(numbers, len(numbers)):
             claim = _claimed(number)
             if claim is not None:

@@ -16,6 +16,7 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
 
 from policytrim_gym.errors import PolicyTrimError
+from policytrim_ros.shared_memory import clear_unfinished_ports
 
 SAME_CTRL_C_S = 0.5
 """Ctrl-C reaches a node from the terminal and again from launch, which passes it on: what comes so soon after the first is the same [s]."""
@@ -35,6 +36,7 @@ def run_node(make_node: Callable[[], Any], args: list[str] | None = None) -> int
     """
     node, ending = None, _Ending()
     try:
+        clear_unfinished_ports()
         rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, ending)
