@@ -12,9 +12,11 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from pixels import whole_chunk_trim
 from seeds import make_parser
 
 from policytrim_gym.cli import options as shared
@@ -40,16 +42,10 @@ STATES_PER_TASK = 100
 
 def stage1_config(options: argparse.Namespace, chunk_size: int, seed: int) -> TrimConfig:
     """Returns the training of one seed."""
-    config = TrimConfig(
-        windows=(chunk_size,),
+    config = replace(
+        whole_chunk_trim(chunk_size),
         stage1_fraction=1.0,
         warm_start=None,
-        groups_per_task=6,
-        learning_rate=2e-4,
-        average_decay=0.5,
-        num_minibatches=4,
-        max_chunks_per_pass=128,
-        validation_states=20,
         num_validations=6,
         num_workers=options.workers,
         seed=seed,

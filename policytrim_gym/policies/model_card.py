@@ -7,12 +7,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from policytrim_gym.errors import CannotWrite
 from policytrim_gym.files import write_atomic
 from policytrim_gym.policies.action_steps import lerobot_option
+from policytrim_gym.policies.checkpoint_facts import FILE_NAME as FACTS_FILE
 from policytrim_gym.policies.checkpoint_facts import CheckpointFacts
 from policytrim_gym.policies.proof import Proof
 
 FILE_NAME = "README.md"
+_FRONT_MATTER = ("---", "library_name: policytrim", "tags: [robotics, action-chunking]", "---")
 
 
 def write_facts(folder: str | os.PathLike[str], facts: CheckpointFacts) -> None:
@@ -23,6 +26,23 @@ def write_facts(folder: str | os.PathLike[str], facts: CheckpointFacts) -> None:
     """
     facts.save(folder)
     write_model_card(folder, facts)
+
+
+def remove_facts(folder: str | os.PathLike[str]) -> None:
+    """Removes policytrim.json and the model card, which say nothing of the weights that are about to replace those in the folder.
+
+    A README.md that somebody else wrote stays.
+
+    Raises:
+        CannotWrite: a file cannot be removed.
+    """
+    card = Path(folder) / FILE_NAME
+    try:
+        (Path(folder) / FACTS_FILE).unlink(missing_ok=True)
+        if card.is_file() and card.read_text(encoding="utf-8", errors="replace").startswith("\n".join(_FRONT_MATTER)):
+            card.unlink()
+    except OSError as error:
+        raise CannotWrite(f"{folder}: what was said of the weights before cannot be removed: {error.strerror or error}") from error
 
 
 def write_model_card(folder: str | os.PathLike[str], facts: CheckpointFacts) -> None:
@@ -42,7 +62,7 @@ def model_card(facts: CheckpointFacts) -> str:
     """
     evidence, demonstrations = facts.evidence or {}, facts.demonstrations or {}
     title = "Trimmed policy" if evidence else "Cloned policy" if demonstrations else "Chunked policy"
-    lines = ["---", "library_name: policytrim", "tags: [robotics, action-chunking]", "---", "", f"# {title}", ""]
+    lines = [*_FRONT_MATTER, "", f"# {title}", ""]
     if evidence:
         lines += [_origin(evidence), ""]
     lines += [f"Execute horizon: **{facts.execute_horizon}** actions of each chunk before the policy is asked again.", ""]

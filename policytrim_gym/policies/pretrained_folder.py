@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import json
 import shutil
 import tempfile
@@ -15,6 +16,7 @@ import torch
 
 from policytrim_gym.errors import CannotWrite, CorruptCheckpoint
 from policytrim_gym.files import write_atomic_with, write_json_atomic
+from policytrim_gym.policies.model_card import remove_facts
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model")
@@ -28,7 +30,7 @@ def write_pretrained(
     change_config: Callable[[dict[str, Any]], dict[str, Any]],
     others: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> None:
-    """Writes a folder, each file whole or not at all, the weights last and in one file.
+    """Writes a folder, each file whole or not at all, the weights last and in one file; what was said of other weights goes with them.
 
     Args:
         target: the folder; it is made.
@@ -53,6 +55,9 @@ def write_pretrained(
             files = sorted(Path(staging).iterdir(), key=lambda file: (file.name == WEIGHTS, file.name))
             for name, values in (others or {}).items():
                 write_json_atomic(target / name, dict(values))
+            held = target / WEIGHTS
+            if held.is_file() and not filecmp.cmp(held, Path(staging) / WEIGHTS, shallow=False):
+                remove_facts(target)
             for file in files:
                 write_atomic_with(target / file.name, partial(shutil.copyfile, file))
     except CannotWrite:

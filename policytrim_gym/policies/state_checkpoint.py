@@ -10,6 +10,7 @@ from typing import Any
 from policytrim_gym.errors import CorruptCheckpoint, InvalidSpec
 from policytrim_gym.files import write_atomic, write_json_atomic
 from policytrim_gym.policies.action_steps import ACTION_STEPS, check_action_steps, with_action_steps
+from policytrim_gym.policies.model_card import remove_facts
 from policytrim_gym.policies.state_policy import StatePolicy, StatePolicyConfig
 from policytrim_gym.policies.word_tokenizer import WordTokenizer
 
@@ -17,14 +18,23 @@ MODEL_TYPE = "policytrim_state"
 
 
 def save_state_policy(policy: StatePolicy, folder: str) -> None:
-    """Writes config.json, tokenizer.json and model.safetensors, each whole or not at all; the weights come last."""
+    """Writes config.json, tokenizer.json and model.safetensors, each whole or not at all; the weights come last.
+
+    What a checkpoint that stood there says of other weights, policytrim.json and the model card, goes with them.
+
+    Raises:
+        CannotWrite: the disk is full or not writable.
+    """
     from safetensors.torch import save
 
     path = Path(folder)
     config = {"model_type": MODEL_TYPE, **asdict(policy.config), "execute_horizon": policy.spec.horizon}
     write_json_atomic(path / "config.json", with_action_steps(config, policy.spec.horizon))
     write_atomic(path / "tokenizer.json", policy.tokenizer.to_json())
-    write_atomic(path / "model.safetensors", save({key: value.contiguous() for key, value in policy.state_dict().items()}))
+    weights, file = save({key: value.contiguous() for key, value in policy.state_dict().items()}), path / "model.safetensors"
+    if file.is_file() and file.read_bytes() != weights:
+        remove_facts(path)
+    write_atomic(file, weights)
 
 
 def load_state_policy(folder: str) -> StatePolicy:

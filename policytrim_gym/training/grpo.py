@@ -179,8 +179,8 @@ class TrimGRPO:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes a checkpoint folder with the policy and its facts, and beside it the state to go on from."""
-        write_facts(Path(path), self.facts())
         self.policy.save_pretrained(str(path))
+        write_facts(Path(path), self.facts())
         save_state(Path(path) / STATE_FILE, self._saved_state())
 
     def facts(self, demonstrations: dict[str, Any] | None = None) -> CheckpointFacts:

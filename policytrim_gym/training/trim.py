@@ -83,16 +83,16 @@ class _RunFolder:
     def write(self, trainer: TrimGRPO) -> None:
         """Writes the best weights, what proves them, and the log."""
         write_json_atomic(self._folder / LOG_FILE, trainer.state.rows)
+        known = load_facts(self._folder)  # new weights take them along
         with trainer.best_weights():
             trainer.policy.save_pretrained(str(self._folder))
-        facts = self._keep_proofs(trainer.facts(self._demonstrations))
+        facts = self._keep_proofs(trainer.facts(self._demonstrations), known)
         write_facts(self._folder, facts)
         self._write_stage1(trainer, facts)
         self._written = dict(trainer.state.best_validation)
 
-    def _keep_proofs(self, facts: CheckpointFacts) -> CheckpointFacts:
-        """Returns the facts with the proofs that the folder has of its weights: a finished run that is started again changes nothing."""
-        known = load_facts(self._folder)
+    def _keep_proofs(self, facts: CheckpointFacts, known: CheckpointFacts | None) -> CheckpointFacts:
+        """Returns the facts with the known proofs of the folder's weights: a finished run that is started again changes nothing."""
         if known is None or not known.proofs:
             return facts
         return replace(facts, proofs=known.proofs_of(PolicyIdentity.of(str(self._folder)).weights_sha256))
