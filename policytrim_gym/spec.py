@@ -74,15 +74,25 @@ class PolicySpec:
 
     def check_observation(self, observation: Mapping[str, Any]) -> None:
         """Raises MissingObservation, naming the key and shape, unless `observation` holds what the policy needs."""
+        if not isinstance(observation, Mapping):
+            raise MissingObservation(
+                f"an observation must be a dict with {sorted(self.observation_shapes)}, got {type(observation).__name__}"
+            )
         for key, shape in self.observation_shapes.items():
             if key not in observation:
                 raise MissingObservation(f'observation lacks the key "{key}" that the policy needs; it has {sorted(observation)}')
-            actual = np.shape(observation[key])
+            try:
+                actual = np.shape(observation[key])
+            except ValueError:
+                raise MissingObservation(f'observation["{key}"] must have shape {shape}, got rows of several lengths') from None
             fits = len(actual) == len(shape) and all(want is None or want == got for want, got in zip(shape, actual))
             if not fits:
                 raise MissingObservation(f'observation["{key}"] must have shape {shape}, got {actual}')
             value = np.asarray(observation[key])
+            if value.dtype.kind not in "biuf":
+                raise MissingObservation(f'observation["{key}"] must be numbers, got {value.dtype}')
             if value.dtype.kind == "f" and not np.isfinite(value).all():
                 raise MissingObservation(f'observation["{key}"] must be finite, got {value[~np.isfinite(value)][0]}')
         if self.needs_instruction and not isinstance(observation.get("instruction"), str):
-            raise MissingObservation(f'observation["instruction"] must be a string, got {observation.get("instruction")!r}')
+            got = observation.get("instruction")
+            raise MissingObservation(f'observation["instruction"] must be a string (an environment has it in its info), got {got!r}')

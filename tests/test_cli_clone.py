@@ -72,6 +72,24 @@ def test_clone_refuses_what_it_does_not_know_in_one_line(tmp_path, capsys, argum
     assert not (tmp_path / "base").exists()
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["image_size=16"], "image_size must be an integer of at least 32, got 16"),
+        (["--set", "tiny_vla={prompt_length: 2}"], 'observation["instruction"] must have 1 to 2 tokens (prompt_length), got 3'),
+    ],
+)
+def test_what_the_model_cannot_see_or_read_is_refused_before_the_demonstrations(tmp_path, capsys, arguments, expected):
+    pytest.importorskip("metaworld")
+    pixels = ["--env-kwargs", "tasks=[door-open-v3]", "observation=pixels"]
+    command = ["clone", "--out", str(tmp_path / "base"), "--model", "tiny-vla", *pixels, *arguments]
+    assert main(command) == 1
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1 and expected in err
+    assert not (tmp_path / "base").exists()
+
+
 @pytest.fixture
 def cloned(tmp_path):
     """A folder with what `clone` leaves, but for its weights."""

@@ -48,13 +48,20 @@ def test_a_specification_that_contradicts_itself_is_refused(fields: dict, error:
         ({"image_front": np.zeros((8, 6, 4))}, r"shape \(None, None, 3\), got \(8, 6, 4\)"),
         ({"image_front": np.zeros((6, 3))}, r"got \(6, 3\)"),
         ({"instruction": None}, "instruction"),
-        ({"instruction": 3}, "must be a string, got 3"),
+        ({"instruction": 3}, r"must be a string \(an environment has it in its info\), got 3"),
+        ({"state": ["0", "0", "1"]}, r'observation\["state"\] must be numbers, got <U1'),
+        ({"state": [[0], [0, 1]]}, r'observation\["state"\] must have shape \(3,\), got rows of several lengths'),
     ],
 )
 def test_an_observation_that_does_not_fit_is_named(change: dict, message: str) -> None:
     observation = {key: value for key, value in {**OBSERVATION, **change}.items() if value is not None}
     with pytest.raises(MissingObservation, match=message):
         SPEC.check_observation(observation)
+
+
+def test_an_observation_that_is_no_dict_is_named() -> None:
+    with pytest.raises(MissingObservation, match=r"an observation must be a dict with \['image_front', 'state'\], got ndarray"):
+        SPEC.check_observation(np.zeros(3))  # type: ignore[arg-type]
 
 
 def test_an_observation_may_hold_more_than_is_needed() -> None:

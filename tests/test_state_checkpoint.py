@@ -125,6 +125,14 @@ def test_weights_of_another_architecture_are_refused(folder: Path, tmp_path: Pat
         load_policy(str(folder))
 
 
+def test_weights_that_are_not_finite_are_refused(folder: Path) -> None:
+    policy = load_policy(str(folder))
+    next(iter(policy.parameters())).data[0] = np.nan
+    policy.save_pretrained(str(folder))
+    with pytest.raises(CorruptCheckpoint, match="model.safetensors: weights must be finite, .* has nan"):
+        load_policy(str(folder))
+
+
 def rewrite_config(folder: Path, **values) -> None:
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, **values}))

@@ -68,7 +68,7 @@ def test_a_folder_that_cannot_be_written_is_named_and_stays(folder: Path) -> Non
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("name", [*FILES, "tokenizer_config.json"])
 def test_a_missing_file_is_named(folder: Path, name: str) -> None:
     (folder / name).unlink()
     with pytest.raises(CorruptCheckpoint, match=f"{name} is missing"):
@@ -99,6 +99,24 @@ def test_a_truncated_file_is_named(folder: Path, name: str, part: float) -> None
 def test_files_that_do_not_fit_are_refused(folder: Path, values: dict, words: str) -> None:
     rewrite(folder, **values)
     with pytest.raises(CorruptCheckpoint, match=words):
+        load_policy(str(folder))
+
+
+@pytest.mark.parametrize("name", ["head", "image_size", "action_kinds"])
+def test_nothing_of_the_config_is_guessed(folder: Path, name: str) -> None:
+    """A default may fit the weights and still not be what they were trained with, such as the images' size."""
+    path = folder / "config.json"
+    path.write_text(json.dumps({key: value for key, value in json.loads(path.read_text()).items() if key != name}))
+    with pytest.raises(CorruptCheckpoint, match=f"config.json lacks {name}: what the weights were trained with cannot be guessed"):
+        load_policy(str(folder))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_weights_that_are_not_finite_are_refused(folder: Path, value: float) -> None:
+    policy = load_policy(str(folder))
+    next(policy.model.head.out.parameters()).data[0, 0] = value
+    policy.save_pretrained(str(folder))
+    with pytest.raises(CorruptCheckpoint, match=f"model.safetensors: weights must be finite, head.out.weight has {value}"):
         load_policy(str(folder))
 
 

@@ -61,11 +61,14 @@ def _from_server(uri: str, model: PolicySpec | None, inference_timeout_s: float 
 
 def _from_folder(folder: Path) -> ChunkPolicy:
     try:
-        model_type = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
+        values = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise CorruptCheckpoint(f"{folder / 'config.json'} is missing: the folder holds no checkpoint") from error
-    except (ValueError, AttributeError) as error:
+    except ValueError as error:
         raise CorruptCheckpoint(f"{folder / 'config.json'} is not readable JSON: {error}") from error
+    if not isinstance(values, dict):
+        raise CorruptCheckpoint(f"{folder / 'config.json'} must hold a JSON object, got {type(values).__name__}")
+    model_type = values.get("model_type")
     if not isinstance(model_type, str) or model_type not in _LOADERS:
         known = " or ".join(map(repr, _LOADERS))
         raise CorruptCheckpoint(f"{folder / 'config.json'}: model_type must be {known}, got {model_type!r}")

@@ -102,7 +102,15 @@ def read_model(model_class: Any, path: Path, config: Any) -> Any:
     if odd:
         what, name = odd[0]
         raise CorruptCheckpoint(f"{path / WEIGHTS} belongs to another architecture: {what.replace('_', ' ')} {name}, {len(odd)} in all")
+    check_finite(path / WEIGHTS, model.state_dict())
     return model
+
+
+def check_finite(path: Path, weights: Mapping[str, torch.Tensor]) -> None:
+    """Raises CorruptCheckpoint, naming the file and the first tensor, unless all weights are finite."""
+    for name, values in weights.items():
+        if values.is_floating_point() and not torch.isfinite(values).all():
+            raise CorruptCheckpoint(f"{path}: weights must be finite, {name} has {values[~torch.isfinite(values)][0].item()}")
 
 
 def read_json(path: Path, hint: str) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from policytrim_gym.errors import CorruptCheckpoint, InvalidSpec
 from policytrim_gym.files import write_atomic, write_json_atomic
 from policytrim_gym.policies.action_steps import ACTION_STEPS, check_action_steps, with_action_steps
 from policytrim_gym.policies.model_card import remove_facts
+from policytrim_gym.policies.pretrained_folder import check_finite
 from policytrim_gym.policies.state_policy import StatePolicy, StatePolicyConfig
 from policytrim_gym.policies.word_tokenizer import WordTokenizer
 
@@ -63,12 +64,14 @@ def load_state_policy(folder: str) -> StatePolicy:
         raise CorruptCheckpoint(f"{path}: config.json or tokenizer.json does not describe a policy: {error}") from error
     weights = path / "model.safetensors"
     try:
-        policy.load_state_dict(load(weights.read_bytes()))
+        state = load(weights.read_bytes())
+        policy.load_state_dict(state)
     except FileNotFoundError as error:
         raise CorruptCheckpoint(f"{weights} is missing") from error
     except (SafetensorError, RuntimeError, InvalidSpec) as error:
         reason = str(error).splitlines()[0]
         raise CorruptCheckpoint(f"{weights} is truncated or belongs to another architecture: {reason}") from error
+    check_finite(weights, state)
     return policy
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from importlib.util import find_spec
 from typing import Any, NamedTuple
@@ -45,25 +45,44 @@ class BaseModel(NamedTuple):
     needs: str | None = None  # a package of the extra "vla"
 
 
-def check_model(config: CloneConfig, env: gym.Env[Any, Any], name: str) -> None:
-    """Refuses, before minutes of demonstrations, a model that is not installed or would have nothing to see.
+def check_model(config: CloneConfig, env: gym.Env[Any, Any], name: str, tasks: tuple[str, ...], actions: ActionFacts) -> None:
+    """Refuses, before minutes of demonstrations, a model that is not installed, would have nothing to see, or does not fit what it sees.
+
+    A model that sees images is built once, and asked once for each task, on what the environment shows at its start.
 
     Args:
         config: with the model.
-        env: that will be demonstrated in.
+        env: that will be demonstrated in; it is reset.
         name: of the environment, for messages.
+        tasks: that will be demonstrated.
+        actions: what the environment says about its actions.
 
     Raises:
         InvalidSpec: a model that sees images, and an environment without.
+        InvalidConfig: images or sizes that the model cannot have.
+        MissingObservation: an instruction that the model cannot read.
         MissingExtra: a package that the model needs is not installed.
     """
     model = MODELS[config.model]
     if model.needs is not None and find_spec(model.needs) is None:
         raise MissingExtra(f'model {config.model} needs {model.needs}: pip install "policytrim[vla]"')
-    if model.sees_images:
-        keys = list(getattr(env.observation_space, "spaces", {}))
-        if not any(key.startswith("image_") for key in keys):
-            raise InvalidSpec(f"model {config.model} needs image_<camera> in the observations of {name} (observation=pixels), got {keys}")
+    if not model.sees_images:
+        return
+    keys = list(getattr(env.observation_space, "spaces", {}))
+    image_keys = [key for key in keys if key.startswith("image_")]
+    if not image_keys:
+        raise InvalidSpec(f"model {config.model} needs image_<camera> in the observations of {name} (observation=pixels), got {keys}")
+    starts = tuple(_start(env, task, image_keys) for task in tasks)
+    policy = model.build(starts, config, actions)
+    policy.predict_action_chunks([start.observations()[0] for start in starts])
+
+
+def _start(env: gym.Env[Any, Any], task: str, image_keys: Sequence[str]) -> Demonstration:
+    """Returns a demonstration of standing still where the first one of a task will start."""
+    observation, info = env.reset(options={"task": task, "split": "train", "initial_state": 0})
+    rest = np.zeros((2, *(env.action_space.shape or ())), np.float32)
+    twice = {key: np.stack([observation[key]] * 2) for key in ("state", *image_keys)}
+    return Demonstration(task, info["instruction"], twice["state"], rest, {key: twice[key] for key in image_keys})
 
 
 def _state_policy(episodes: tuple[Demonstration, ...], config: CloneConfig, actions: ActionFacts) -> StatePolicy:

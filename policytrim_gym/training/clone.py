@@ -49,7 +49,7 @@ def clone_into(folder: str | os.PathLike[str], factory: EnvFactory, config: Clon
     probe = ExpertRunner(factory, config.demonstrator, config.seed).env
     tasks = tuple(getattr(probe.unwrapped, "tasks", ()))
     actions = _action_facts(probe)
-    check_model(config, probe, factory.name)
+    check_model(config, probe, factory.name, tasks, actions)
     probe.close()
     config = config.for_tasks(len(tasks))
     assert config.demos_per_task is not None
@@ -73,7 +73,7 @@ def clone_into(folder: str | os.PathLike[str], factory: EnvFactory, config: Clon
                 bar.describe(f"cloning, loss {loss:.4f}")
             bar.advance()
 
-        policy = clone(demos, config, on_step=show, **actions)
+        policy = clone(demos, config, actions.kinds, actions.control_dt_s, show, actions.origins, actions.range)
     facts = CheckpointFacts(
         config.execute_horizon,
         factory.id,
@@ -81,7 +81,7 @@ def clone_into(folder: str | os.PathLike[str], factory: EnvFactory, config: Clon
         demos.summary(),
         to_mapping(config),
         tasks=tasks or None,
-        control_dt_s=actions["control_dt_s"],
+        control_dt_s=actions.control_dt_s,
         chunk_size=config.chunk_size,
     )
     write_facts(folder, facts)
@@ -148,12 +148,12 @@ def clone(
     return policy
 
 
-def _action_facts(env: gym.Env[Any, Any]) -> dict[str, Any]:
-    """Returns what an environment says about its actions, as `clone` takes it."""
+def _action_facts(env: gym.Env[Any, Any]) -> ActionFacts:
+    """Returns what an environment says about its actions."""
     unwrapped, space = env.unwrapped, env.action_space
-    facts = {name: getattr(unwrapped, name, None) for name in ("action_kinds", "control_dt_s", "action_origins")}
-    if getattr(unwrapped, "physical_action_units", False):
-        if not isinstance(space, gym.spaces.Box):
-            raise InvalidSpec(f"an environment with physical_action_units must have a Box of actions, got {space}")
-        facts["action_range"] = space.high - space.low
-    return facts
+    kinds, control_dt_s, origins = (getattr(unwrapped, name, None) for name in ("action_kinds", "control_dt_s", "action_origins"))
+    if not getattr(unwrapped, "physical_action_units", False):
+        return ActionFacts(kinds, control_dt_s, origins)
+    if not isinstance(space, gym.spaces.Box):
+        raise InvalidSpec(f"an environment with physical_action_units must have a Box of actions, got {space}")
+    return ActionFacts(kinds, control_dt_s, origins, space.high - space.low)

@@ -12,6 +12,8 @@ from policytrim_gym.policies.tiny_vla.configuration import TinyVLAConfig
 from policytrim_gym.policies.tiny_vla.modeling import TinyVLAModel
 from policytrim_gym.policies.tiny_vla.policy import TinyVLAPolicy
 
+TOKENIZER_CONFIG = "tokenizer_config.json"
+
 
 def save_tiny_vla(policy: TinyVLAPolicy, folder: str) -> None:
     """Writes config, tokenizer and weights, each file whole or not at all, the weights last.
@@ -38,6 +40,8 @@ def load_tiny_vla(folder: str) -> TinyVLAPolicy:
     path = Path(folder)
     config = _read_config(path)
     tokenizer = read_tokenizer(path, "the policy needs the words that it was trained with")
+    if not (path / TOKENIZER_CONFIG).is_file():  # without it the library makes up other special tokens
+        raise CorruptCheckpoint(f"{path / TOKENIZER_CONFIG} is missing: it says which tokens pad and stand for unknown words")
     try:
         model = read_model(TinyVLAModel, path, config)
     except CorruptCheckpoint as error:
@@ -52,6 +56,9 @@ def _read_config(path: Path) -> TinyVLAConfig:
     values: dict[str, Any] = read_json(path / CONFIG, "the folder holds no checkpoint")
     if values.get("model_type") != TinyVLAPolicy.model_type:
         raise CorruptCheckpoint(f"{path / CONFIG}: model_type must be {TinyVLAPolicy.model_type!r}, got {values.get('model_type')!r}")
+    missing = sorted(name for name in TinyVLAConfig.__annotations__ if name not in values)
+    if missing:
+        raise CorruptCheckpoint(f"{path / CONFIG} lacks {', '.join(missing)}: what the weights were trained with cannot be guessed")
     try:
         config = TinyVLAConfig(**values)
         config.check()

@@ -146,7 +146,7 @@ class FlowHead(ChunkHead):
 
     def set_exploration(self, **values: float) -> None:
         if set(values) != set(EXPLORATION["flow"][0]):
-            raise InvalidConfig(f"exploration of a flow has noise (a of Flow-SDE) and gain_std, got {sorted(values)}")
+            raise InvalidConfig(f"exploration of a flow must have both noise (a of Flow-SDE) and gain_std, got {sorted(values)}")
         if not (math.isfinite(values["noise"]) and values["noise"] > 0):
             raise InvalidConfig(f"noise must be above 0, got {values['noise']}")
         self.noise = float(values["noise"])
