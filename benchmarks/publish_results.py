@@ -4,7 +4,8 @@
     python benchmarks/publish_results.py --selectors runs/selectors-slow --weights runs/weights
     python benchmarks/publish_results.py --arm runs/headline-arm --arm-pybullet runs/headline-arm-pybullet --arm-pixels runs/arm-pixels
     python benchmarks/publish_results.py --pi0 runs/pi0-metaworld
-    python benchmarks/publish_results.py --pixels runs/pixels-gaussian runs/pixels-flow --pixels-stage1 runs/stage1-gaussian runs/stage1-48
+    python benchmarks/publish_results.py --pixels runs/pixels-gaussian runs/pixels-flow runs/pixels-48
+    python benchmarks/publish_results.py --pixels-stage1 runs/stage1-gaussian runs/stage1-48
 
 The pages keep their text; only what stands between two markers changes. The picture is that of the slow demonstrations.
 """
@@ -16,7 +17,7 @@ import json
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from policytrim_gym.evaluation.report.build import load_report
 from policytrim_gym.evaluation.report.tables import markdown_table
@@ -30,6 +31,21 @@ ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 HOW_TO = ROOT / "docs" / "how-to" / "control-the-horizon.md"
 DEFAULT_SEEDS = ["0", "1", "2"]
+
+
+class PixelRun(NamedTuple):
+    """A run of pixels.py."""
+
+    label: str
+    words: str
+    options: str
+
+
+PIXEL_RUNS = {
+    "pixels-gaussian": PixelRun("gaussian, 24", "gaussian head", "--head gaussian"),
+    "pixels-flow": PixelRun("flow, 24", "flow head", "--head flow"),
+    "pixels-48": PixelRun("gaussian, 48", "gaussian head, chunks of 48", "--head gaussian --chunk-size 48"),
+}
 COST_WORDS = {"replans": "calls", "steps": "steps", "either": "calls or steps"}
 
 
@@ -175,19 +191,19 @@ def publish_pi0(folder: Path) -> None:
 
 
 def publish_pixels(folders: Sequence[Path]) -> None:
-    """Writes the page of each head's run, its training logs, and the summary of all into README.md and the how-to of the tiny VLA.
+    """Writes the page of each run of pixels.py, its training logs, and the summary of all into README.md and the how-to of the tiny VLA.
 
-    A folder's name ends with its head's.
+    A folder is named as in `PIXEL_RUNS`.
     """
-    heads = {folder.name.rpartition("-")[2]: folder for folder in folders}
-    reports = {head: load_report(folder / "report.json") for head, folder in heads.items()}
+    reports = {folder: load_report(folder / "report.json") for folder in folders}
+    rows = {PIXEL_RUNS[folder.name].label: report for folder, report in reports.items()}
     for page, name in ((ROOT / "README.md", "pixels"), (ROOT / "docs" / "how-to" / "tiny-vla.md", "measured")):
-        replace_between(page, name, summary(reports, "head"))
-    for head, report in reports.items():
-        title = f"The tiny VLA on Meta-World from pixels, {head} head, slow-uneven demonstrations"
-        command = f"pixels.py --head {head} --out runs/pixels-{head}"
-        write_atomic(RESULTS / f"pixels-{head}.md", full_table(title, command, report))
-        keep_logs(heads[head], f"pixels-{head}", report)
+        replace_between(page, name, summary(rows, "head, chunks"))
+    for folder, report in reports.items():
+        run = PIXEL_RUNS[folder.name]
+        title = f"The tiny VLA on Meta-World from pixels, {run.words}, slow-uneven demonstrations"
+        write_atomic(RESULTS / f"{folder.name}.md", full_table(title, f"pixels.py {run.options} --out runs/{folder.name}", report))
+        keep_logs(folder, folder.name, report)
 
 
 def publish_selectors(folder: Path) -> None:
@@ -210,7 +226,7 @@ def main() -> None:
     parser.add_argument("--arm-pybullet", type=Path, help="output of arm_headline.py --engine pybullet")
     parser.add_argument("--arm-pixels", type=Path, help="output of arm_pixels.py")
     parser.add_argument("--pi0", type=Path, help="output of pi0_metaworld.py")
-    parser.add_argument("--pixels", type=Path, nargs="+", help="outputs of pixels.py, in folders whose names end with -gaussian and -flow")
+    parser.add_argument("--pixels", type=Path, nargs="+", help="outputs of pixels.py, in folders named as in PIXEL_RUNS")
     parser.add_argument("--pixels-stage1", type=Path, nargs="+", default=[], help="outputs of pixels_stage1.py")
     options = parser.parse_args()
     if (options.slow_uneven is None) != (options.full_speed is None):

@@ -153,6 +153,33 @@ def test_exploration_that_the_settings_leave_open_is_the_policys_own(tmp_path: P
     assert [row["stage"] for row in before.state.rows] == ["baseline"]
 
 
+def test_a_run_from_before_a_setting_existed_goes_on_with_its_default(finished: TrimGRPO, tmp_path: Path) -> None:
+    finished.save(tmp_path)
+    content = torch.load(tmp_path / STATE_FILE, weights_only=True)
+    del content["config"]["stage1_rollouts"]
+    torch.save(content, tmp_path / STATE_FILE)
+    assert TrimGRPO(slow_policy(), LineEnv, CONFIG, tmp_path).state.phase == "done"
+    with pytest.raises(InvalidConfig, match="stage1_rollouts='mixed', now it is 'longest'"):
+        TrimGRPO(slow_policy(), LineEnv, replace(CONFIG, stage1_rollouts="longest"), tmp_path)
+
+
+def test_stage_1_at_the_longest_window_ends_in_the_same_choice(monkeypatch: pytest.MonkeyPatch) -> None:
+    ran: dict[str, set[int]] = {"mixed": set(), "longest": set()}
+    for rollouts in ran:
+        trainer = TrimGRPO(slow_policy(), LineEnv, replace(CONFIG, stage1_fraction=1.0, warm_start=None, stage1_rollouts=rollouts))
+        collect = trainer._collect
+
+        def collect_and_note(collect=collect, noted=ran[rollouts]):
+            collected = collect()
+            noted |= {rollout.request.execute_horizon for rollout in collected}
+            return collected
+
+        monkeypatch.setattr(trainer, "_collect", collect_and_note)
+        choice = next(row for row in trainer.learn(1000).state.rows if row["stage"] == "horizon")
+        assert set(choice["horizon_success"]) == {"h=2", "h=5", "h=8"}
+    assert ran == {"mixed": {2, 5, 8}, "longest": {8}}
+
+
 def test_a_folder_with_another_configuration_is_refused(finished: TrimGRPO) -> None:
     with pytest.raises(InvalidConfig, match="beta=1.0, now it is 0.5"):
         TrimGRPO(slow_policy(), LineEnv, replace(CONFIG, beta=0.5), finished.run_dir)

@@ -26,7 +26,7 @@ from policytrim_gym.rollouts.env_factory import EnvFactory, EnvLike, as_factory
 from policytrim_gym.training.grpo_update import GRPOUpdater
 from policytrim_gym.training.origin import Origin
 from policytrim_gym.training.sampling_controller import SamplingController
-from policytrim_gym.training.stages import group_requests, stage1_advantages, stage1_windows, stage2_advantages
+from policytrim_gym.training.stages import group_requests, stage1_advantages, stage1_rollout_windows, stage1_windows, stage2_advantages
 from policytrim_gym.training.state_counts import check_num_states
 from policytrim_gym.training.train_state import PHASES, SavedState, TrainState, load_state, save_state
 from policytrim_gym.training.training_log import iteration_row
@@ -97,7 +97,7 @@ class TrimGRPO:
 
     @property
     def windows(self) -> tuple[int, ...]:
-        """The execute horizons that stage 1 compares."""
+        """The execute horizons among which stage 1 ends in a choice."""
         return stage1_windows(self.config, self.state.stock_horizon, self.policy.spec.chunk_size)
 
     @property
@@ -315,7 +315,8 @@ class TrimGRPO:
             self.policy.set_exploration(**exploration)
 
     def _collect(self) -> list[Rollout]:
-        windows = self.windows if self.state.phase == "stage1" else (self.state.execute_horizon,)
+        is_stage1 = self.state.phase == "stage1"
+        windows = stage1_rollout_windows(self.config, self.windows) if is_stage1 else (self.state.execute_horizon,)
         requests = group_requests(
             self._evaluator.tasks,
             self._evaluator.num_training_states,

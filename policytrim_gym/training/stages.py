@@ -17,7 +17,7 @@ from policytrim_gym.training.trim_config import TrimConfig
 
 
 def stage1_windows(config: TrimConfig, stock_horizon: int, chunk_size: int) -> tuple[int, ...]:
-    """Returns the execute horizons that stage 1 compares: the configured ones, or stock, the middle and chunk_size.
+    """Returns the execute horizons among which stage 1 ends in a choice: the configured ones, or stock, the middle and chunk_size.
 
     >>> stage1_windows(TrimConfig(), stock_horizon=5, chunk_size=15)
     (5, 10, 15)
@@ -25,6 +25,17 @@ def stage1_windows(config: TrimConfig, stock_horizon: int, chunk_size: int) -> t
     if config.windows is not None:
         return tuple(check_horizon(window, chunk_size, "windows (null fits any chunk)") for window in config.windows)
     return tuple(sorted({stock_horizon, (stock_horizon + chunk_size) // 2, chunk_size}))
+
+
+def stage1_rollout_windows(config: TrimConfig, windows: tuple[int, ...]) -> tuple[int, ...]:
+    """Returns those of stage 1's windows that its training rollouts run.
+
+    Among mixed windows an advantage says first of all which window a rollout had; at one window it says whether the whole chunk succeeded.
+
+    >>> stage1_rollout_windows(TrimConfig(stage1_rollouts="longest"), (5, 10, 15))
+    (15,)
+    """
+    return windows if config.stage1_rollouts == "mixed" else (max(windows),)
 
 
 LEAST_GROUPS = 4

@@ -16,6 +16,7 @@ from policytrim_gym.differences import first_difference
 from policytrim_gym.errors import CorruptCheckpoint, InvalidConfig
 from policytrim_gym.files import write_atomic
 from policytrim_gym.training.origin import Origin
+from policytrim_gym.training.trim_config import TrimConfig
 
 PHASES = ("baseline", "warm-start", "stage1", "horizon", "stage2", "done")
 """In their order; "horizon" chooses the execute horizon of stage 2 on validation states."""
@@ -94,7 +95,8 @@ def load_state(path: str | os.PathLike[str], origin: Origin, config: dict[str, A
         )
     difference = saved_origin.difference(origin)
     if difference is None and config is not None:
-        difference = first_difference(saved_config, config, ignore=NO_OUTCOME)
+        # A run from before a setting existed was made with its default.
+        difference = first_difference({**to_mapping(TrimConfig()), **saved_config}, config, ignore=NO_OUTCOME)
     if difference is not None:
         raise InvalidConfig(f"{path} was written with {difference}; use another folder")
     return SavedState(state, saved_config, saved_origin, tensors)
