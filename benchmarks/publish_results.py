@@ -42,9 +42,9 @@ class PixelRun(NamedTuple):
 
 
 PIXEL_RUNS = {
-    "pixels-gaussian": PixelRun("gaussian, 24", "gaussian head", "--head gaussian"),
-    "pixels-flow": PixelRun("flow, 24", "flow head", "--head flow"),
-    "pixels-48": PixelRun("gaussian, 48", "gaussian head, chunks of 48", "--head gaussian --chunk-size 48"),
+    "pixels-gaussian": PixelRun("gaussian H=24", "gaussian head", "--head gaussian"),
+    "pixels-flow": PixelRun("flow H=24", "flow head", "--head flow"),
+    "pixels-48": PixelRun("gaussian H=48", "gaussian head, chunks of 48", "--head gaussian --chunk-size 48"),
 }
 COST_WORDS = {"replans": "calls", "steps": "steps", "either": "calls or steps"}
 
@@ -198,7 +198,7 @@ def publish_pixels(folders: Sequence[Path]) -> None:
     reports = {folder: load_report(folder / "report.json") for folder in folders}
     rows = {PIXEL_RUNS[folder.name].label: report for folder, report in reports.items()}
     for page, name in ((ROOT / "README.md", "pixels"), (ROOT / "docs" / "how-to" / "tiny-vla.md", "measured")):
-        replace_between(page, name, summary(rows, "head, chunks"))
+        replace_between(page, name, summary(rows, "head, chunk"))
     for folder, report in reports.items():
         run = PIXEL_RUNS[folder.name]
         title = f"The tiny VLA on Meta-World from pixels, {run.words}, slow-uneven demonstrations"
