@@ -67,3 +67,12 @@ def comparable_kwargs(kwargs: Mapping[str, Any]) -> dict[str, Any]:
     """
     tasks = kwargs.get("tasks")
     return {**kwargs, "tasks": [tasks]} if isinstance(tasks, str) else dict(kwargs)
+
+
+def comparable_env_id(env_id: str | None) -> str | None:
+    """Returns a Gymnasium id without the module to import first, which is the same environment.
+
+    >>> comparable_env_id("policytrim_gym:PolicyTrim/Arm-v0")
+    'PolicyTrim/Arm-v0'
+    """
+    return env_id and env_id.rpartition(":")[2]

@@ -119,6 +119,11 @@ def test_one_task_alone_is_the_list_of_it(cloned):
     assert main(["clone", "--out", str(cloned), "--env-kwargs", "tasks=reach-v3"]) == 0
 
 
+def test_an_environment_with_its_module_before_it_is_the_same(cloned):
+    env = ["--env", "policytrim_gym:PolicyTrim/MetaWorld-v0", "--env-kwargs", "tasks=reach-v3"]
+    assert main(["clone", "--out", str(cloned), *env]) == 0
+
+
 def test_a_folder_from_before_there_were_models_is_the_same_clone(cloned, capsys):
     facts = load_facts(cloned)
     replace(facts, settings={key: value for key, value in facts.settings.items() if key not in ("model", "pi0")}).save(cloned)

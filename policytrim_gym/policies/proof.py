@@ -12,7 +12,7 @@ from typing import Any
 
 from policytrim_gym.config import check_fields
 from policytrim_gym.errors import InvalidConfig
-from policytrim_gym.identity import plain_kwargs
+from policytrim_gym.identity import comparable_env_id, plain_kwargs
 
 NOT_COMPARED = ("task", "tasks", "max_episode_steps", "render_mode")
 """Arguments of an environment that leave its physics alone; the tasks are compared by their names."""
@@ -153,7 +153,7 @@ def _differences(proven: RunSetting, present: RunSetting, env_defaults: Mapping[
 
 def _env_differences(proven: RunSetting, present: RunSetting, env_defaults: Mapping[str, Any]) -> list[str]:
     """Tasks and arguments belong to their environment: in another one, that is the one line to say."""
-    ids = [setting.env and setting.env.rpartition(":")[2] for setting in (proven, present)]  # without the module to import first
+    ids = [comparable_env_id(setting.env) for setting in (proven, present)]
     if None not in ids and ids[0] != ids[1]:
         return [f"env is {present.env}, proven in {proven.env}"]
     lines = []

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from policytrim_gym.config import from_mapping, to_mapping
 from policytrim_gym.differences import first_difference
 from policytrim_gym.errors import InvalidConfig, InvalidSpec, NoDemonstrations
-from policytrim_gym.identity import comparable_kwargs
+from policytrim_gym.identity import comparable_env_id, comparable_kwargs
 from policytrim_gym.policies.checkpoint_facts import CheckpointFacts, load_facts
 from policytrim_gym.policies.model_card import write_facts
 from policytrim_gym.policy import TrainableChunkPolicy
@@ -106,8 +106,8 @@ def held_clone(folder: str | os.PathLike[str], factory: EnvFactory, config: Clon
     # A folder from before a setting existed was made with its default.
     settings = {} if facts.settings is None else to_mapping(from_mapping(CloneConfig, facts.settings))
     difference = first_difference(
-        {"env": facts.env, "env_kwargs": comparable_kwargs(facts.env_kwargs), **settings},
-        {"env": factory.id, "env_kwargs": comparable_kwargs(factory.kwargs), **to_mapping(config)},
+        {"env": comparable_env_id(facts.env), "env_kwargs": comparable_kwargs(facts.env_kwargs), **settings},
+        {"env": comparable_env_id(factory.id), "env_kwargs": comparable_kwargs(factory.kwargs), **to_mapping(config)},
     )
     if difference is not None:
         raise InvalidConfig(f"{folder} holds a clone with other settings: {difference}; choose another folder")

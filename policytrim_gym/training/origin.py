@@ -7,7 +7,7 @@ from typing import Any
 
 from policytrim_gym.config import check_fields
 from policytrim_gym.differences import first_difference
-from policytrim_gym.identity import PolicyIdentity, comparable_kwargs, plain_kwargs
+from policytrim_gym.identity import PolicyIdentity, comparable_env_id, comparable_kwargs, plain_kwargs
 from policytrim_gym.rollouts.env_factory import EnvFactory
 
 
@@ -44,6 +44,6 @@ class Origin:
         if not mine.is_same(theirs):
             return f"policy={mine}, now it is {theirs}"
         return first_difference(
-            {"env": self.env, "env_kwargs": comparable_kwargs(self.env_kwargs)},
-            {"env": now.env, "env_kwargs": comparable_kwargs(now.env_kwargs)},
+            {"env": comparable_env_id(self.env), "env_kwargs": comparable_kwargs(self.env_kwargs)},
+            {"env": comparable_env_id(now.env), "env_kwargs": comparable_kwargs(now.env_kwargs)},
         )
