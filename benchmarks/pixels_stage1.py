@@ -1,10 +1,10 @@
-"""Stage 1 alone from pixels: what RL with longer chunks does to success at the whole chunk, without the warm start before it.
+"""Stage 1 alone: what RL with longer chunks does to success at the whole chunk, without the warm start before it.
 
     python benchmarks/pixels_stage1.py --bases runs/pixels-gaussian --out runs/stage1-gaussian
     python benchmarks/pixels_stage1.py --bases runs/pixels-gaussian --seeds 0 --set windows=null --out runs/stage1-mixed
 
-The bases are those of `pixels.py`, whose arm h=24 is the comparison, on the same test states. Every rollout runs whole chunks, unless
-`windows` says otherwise: among mixed windows most of the signal is which window a rollout had. Stopped and started again, it goes on.
+The bases are those of `pixels.py`, whose arm at the whole chunk is the comparison, on the same test states; or other clones of ours, in
+<bases>/seed-<n>/base. Every rollout runs whole chunks, unless `windows` says otherwise. Stopped and started again, it goes on.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def run_seed(options: argparse.Namespace, seed: int) -> tuple[EfficiencyReport, 
     base = options.bases / f"seed-{seed}" / "base"
     facts = load_facts(base)
     if facts is None or facts.env is None:
-        raise SystemExit(f"{base} must be a base that benchmarks/pixels.py made")
+        raise SystemExit(f"{base} must be a checkpoint that names its environment, such as a base of benchmarks/pixels.py")
     factory, folder = EnvFactory(facts.env, facts.env_kwargs), options.out / f"seed-{seed}"
     config = stage1_config(options, load_policy(str(base)).spec.chunk_size, seed)
     trim(str(base), factory, folder, config, options.timesteps, facts)
@@ -77,14 +77,14 @@ def run_seed(options: argparse.Namespace, seed: int) -> tuple[EfficiencyReport, 
 def main() -> None:
     """Runs all seeds and pools them."""
     parser = make_parser(__doc__)
-    parser.add_argument("--bases", type=Path, required=True, help="output of pixels.py")
+    parser.add_argument("--bases", type=Path, required=True, help="output of pixels.py, or a folder with seed-<n>/base")
     parser.add_argument("--timesteps", type=int, default=400_000, help="physical training steps")
     parser.add_argument("--set", metavar="KEY=VALUE", nargs="+", type=shared.key_value, action=shared.AddKeyValues, help="of TrimConfig")
     options = parser.parse_args()
     arms = {seed: run_seed(options, seed) for seed in options.seeds}
     command = " ".join(["python", "benchmarks/pixels_stage1.py", *sys.argv[1:]])
     report = build_report(
-        Provenance(STAGE1, "Meta-World from pixels", options.seeds, command),
+        Provenance(STAGE1, "the environment of the bases", options.seeds, command),
         baseline=pool_seeds(BASE, {seed: before for seed, (before, _) in arms.items()}),
         trimmed=pool_seeds(STAGE1, {seed: after for seed, (_, after) in arms.items()}),
     )
@@ -106,7 +106,7 @@ def page_text(report: Mapping[str, Any], arms: Mapping[int, tuple[EfficiencyRepo
     difference = f"{points(success['difference'], sign=True)} [{points(low, sign=True)}, {points(high, sign=True)}]"
     return "\n".join(
         [
-            "# Stage 1 alone from pixels, success at the whole chunk",
+            "# Stage 1 alone, success at the whole chunk",
             "",
             f"    {report['command']}",
             "",
