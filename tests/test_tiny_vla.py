@@ -190,6 +190,19 @@ def test_the_instruction_decides_which_of_two_goals_is_reached(head: str) -> Non
         assert goals.count(instruction) >= 15, (instruction, goals)
 
 
+@pytest.mark.parametrize("head", ["gaussian", "flow"])
+def test_how_an_instruction_is_spelled_does_not_matter(head: str) -> None:
+    policy = small_tiny_vla(head)
+    plain, *others = [
+        policy.predict_action_chunk({**tiny_vla_observation(0), "instruction": text}).actions
+        for text in ("open the door", "Open  the door.", "open, the door!")
+    ]
+    for other in others:
+        np.testing.assert_array_equal(other, plain)
+    with pytest.warns(UserWarning, match=r"'open the fridge.' has words that the policy was not cloned with: \['fridge'\]"):
+        policy.predict_action_chunk({**tiny_vla_observation(0), "instruction": "open the fridge."})
+
+
 def _drive(policy: TinyVLAPolicy, seed: int, instruction: str) -> str | None:
     """Returns the instruction whose goal is reached first within 30 steps."""
     scene = TwoGoalsScene(seed, instruction)
@@ -223,7 +236,7 @@ def test_an_observation_that_does_not_fit_is_refused(changes: dict, words: str) 
     [
         ("gaussian", {"noise": 0.5}, r"has action_std and gain_std, got \['noise'\]"),
         ("gaussian", {"action_std": 0.0}, "action_std must be above 0"),
-        ("flow", {"action_std": 0.1}, r"has noise .* and gain_std, got \['action_std'\]"),
+        ("flow", {"action_std": 0.1}, r"must have both noise .* and gain_std, got \['action_std'\]"),
         ("flow", {"noise": float("nan"), "gain_std": 0.0}, "noise must be above 0, got nan"),
     ],
 )

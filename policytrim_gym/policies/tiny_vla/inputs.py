@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -55,17 +56,31 @@ class TinyVLAEncoder:
         states = np.stack([np.asarray(observation["state"], dtype=np.float32) for observation in observations])
         return TinyVLAInputs(torch.from_numpy(images), torch.tensor(tokens), torch.from_numpy(states))
 
+    def words_read(self, instruction: str) -> str:
+        """Returns the words that the model gets of an instruction: lower-case, without signs that it does not know."""
+        return " ".join(self._tokenizer.convert_ids_to_tokens([token for token in self._prompt(instruction) if token]))
+
     def _prompt(self, instruction: str) -> list[int]:
-        """Returns the tokens of an instruction, padded to `prompt_length`."""
+        """Returns the tokens of an instruction, padded to `prompt_length`; warns once of words that no demonstration had."""
         if instruction not in self._prompts:
-            tokens = list(self._tokenizer(instruction, add_special_tokens=False)["input_ids"])
+            tokens, strange_words = self._read(instruction)
             most = self._config.prompt_length
             if not 1 <= len(tokens) <= most:
                 raise MissingObservation(
                     f'observation["instruction"] must have 1 to {most} tokens (prompt_length), got {len(tokens)}: {instruction[:60]!r}'
                 )
+            if strange_words:
+                warnings.warn(f"{instruction[:60]!r} has words that the policy was not cloned with: {strange_words}", stacklevel=2)
             self._prompts[instruction] = tokens + [0] * (most - len(tokens))
         return self._prompts[instruction]
+
+    def _read(self, instruction: str) -> tuple[list[int], list[str]]:
+        """Returns the tokens but for signs that the tokenizer does not know, such as a full stop, and the words that it does not know."""
+        read = self._tokenizer(instruction, add_special_tokens=False, return_offsets_mapping=True)
+        unknown = self._tokenizer.unk_token_id
+        pairs = [(token, instruction[start:end]) for token, (start, end) in zip(read["input_ids"], read["offset_mapping"])]
+        kept = [(token, word) for token, word in pairs if token != unknown or any(map(str.isalnum, word))]
+        return [token for token, _ in kept], [word for token, word in kept if token == unknown]
 
 
 def _checked(image: Any, key: str) -> np.ndarray:

@@ -102,7 +102,8 @@ class TinyVLAPolicy(TrainableChunkPolicy):
 
     def predict_action_chunks(self, observations: Sequence[Observation]) -> list[ActionChunk]:
         inputs = self.encode(observations)
-        generators = [observation_generator(observation, self.config.image_keys, self._seed) for observation in observations]
+        read = [{**observation, "instruction": self._encoder.words_read(observation["instruction"])} for observation in observations]
+        generators = [observation_generator(observation, self.config.image_keys, self._seed) for observation in read]
         best = self._decode(inputs, self.model.head.draw(generators)).best
         return [ActionChunk(chunk) for chunk in self._increments.to_actions(best, inputs.state).numpy()]
 
