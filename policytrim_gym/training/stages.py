@@ -30,7 +30,7 @@ def stage1_windows(config: TrimConfig, stock_horizon: int, chunk_size: int) -> t
 def stage1_rollout_windows(config: TrimConfig, windows: tuple[int, ...]) -> tuple[int, ...]:
     """Returns those of stage 1's windows that its training rollouts run.
 
-    Among mixed windows an advantage says first of all which window a rollout had; at one window it says whether the whole chunk succeeded.
+    Among mixed windows an advantage says also which window a rollout had; at one window only whether the whole chunk succeeded.
 
     >>> stage1_rollout_windows(TrimConfig(stage1_rollouts="longest"), (5, 10, 15))
     (15,)
