@@ -110,6 +110,7 @@ class ActionSender(TopicSender):
         while not all(channel.is_answered for channel in self._goals.values()) and time.monotonic() < end_s:
             executor.spin_once(timeout_sec=0.01)
         executor.remove_node(self._node)
+        executor.shutdown()  # see nodes/process.py
         super().flush(timeout_s)
 
     def destroy(self) -> None:

@@ -85,6 +85,7 @@ class RolloutDriver:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         self._executor.remove_node(self._node)
+        self._executor.shutdown()
         self._node.destroy_node()
         rclpy.shutdown(context=self._context)
 

@@ -86,6 +86,7 @@ def _spin_until(ending: _Ending, node: Any) -> None:
             executor.spin_once(timeout_sec=LOOK_S)
     finally:
         executor.remove_node(node)
+        executor.shutdown()  # left to the garbage collector, it may print a traceback about a handle that is gone before it
 
 
 def _failed(error: Exception) -> int:
