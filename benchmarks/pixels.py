@@ -21,7 +21,7 @@ from policytrim_gym.experiments.demos import PIXEL_TASKS, pixels_clone_config
 from policytrim_gym.training.trim_config import TrimConfig
 from policytrim_gym.training.warm_start import WarmStartConfig
 
-TARGETS = {
+TARGETS = {  # set for chunks of 24 and more
     "gaussian": (Target("stock", "replans", 4.0), Target("stock", "steps", 1.3)),
     "flow": (Target("stock", "replans", 3.0), Target("stock", "steps", 1.2)),
 }

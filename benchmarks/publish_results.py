@@ -5,7 +5,7 @@
     python benchmarks/publish_results.py --arm runs/headline-arm --arm-pybullet runs/headline-arm-pybullet --arm-pixels runs/arm-pixels
     python benchmarks/publish_results.py --pi0 runs/pi0-metaworld
     python benchmarks/publish_results.py --pixels runs/pixels-gaussian runs/pixels-flow runs/pixels-48
-    python benchmarks/publish_results.py --pixels-stage1 runs/stage1-gaussian runs/stage1-48
+    python benchmarks/publish_results.py --pixels-stage1 runs/stage1-gaussian runs/stage1-48 runs/stage1-mixed runs/stage1-48-mixed
 
 The pages keep their text; only what stands between two markers changes. The picture is that of the slow demonstrations.
 """

@@ -129,3 +129,7 @@ class ServerFailed(PolicyTrimError, RuntimeError):
 
 class CannotListen(PolicyTrimError, OSError):
     """A server cannot take its port: another program has it, or the address is not one of this machine."""
+
+
+class PolicyTrimWarning(UserWarning):
+    """Base of our own warnings, which the command line shows as one line."""

@@ -80,7 +80,7 @@ class PolicySpec:
             )
         for key, shape in self.observation_shapes.items():
             if key not in observation:
-                raise MissingObservation(f'observation lacks the key "{key}" that the policy needs; it has {sorted(observation)}')
+                raise MissingObservation(f'observation lacks the key "{key}" that the policy needs; it has {sorted(map(str, observation))}')
             try:
                 actual = np.shape(observation[key])
             except ValueError:

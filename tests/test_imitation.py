@@ -11,6 +11,7 @@ from small_policies import small_observation, small_state_policy
 
 from policytrim_gym.errors import InvalidConfig, InvalidHorizon, MissingObservation, NoDemonstrations
 from policytrim_gym.policies import increment_loss, state_policy
+from policytrim_gym.policies.checkpoint_facts import load_facts
 from policytrim_gym.policies.state_checkpoint import load_state_policy
 from policytrim_gym.policies.state_policy import StatePolicy
 from policytrim_gym.rollouts.env_factory import as_factory
@@ -188,6 +189,14 @@ def test_a_clone_takes_its_actions_from_the_environment(
     policy = load_state_policy(str(tmp_path))
     assert (policy.config.action_origins, policy.spec.action_kinds, policy.spec.control_dt_s) == ((0,), ("position",), 0.05)
     np.testing.assert_allclose(policy.increments.scale, [scale], rtol=0.01)
+
+
+def test_a_clone_over_another_one_has_its_own_facts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clone_module, "record_demonstrations", lambda *_: target_demonstrations())
+    for seed in (0, 1):
+        clone_into(tmp_path, as_factory(TargetEnv), CloneConfig(**{**vars(CONFIG), "gradient_steps": 1, "seed": seed}))
+        facts = load_facts(tmp_path)
+        assert facts is not None and facts.settings is not None and facts.settings["seed"] == seed
 
 
 def test_a_set_of_demonstrations_sums_itself_up() -> None:

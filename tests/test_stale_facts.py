@@ -44,11 +44,10 @@ def test_the_same_weights_keep_it(make, tmp_path):
     assert load_facts(tmp_path) == facts and (tmp_path / "README.md").is_file()
 
 
-def test_facts_that_came_before_the_first_weights_stay(make, tmp_path):
-    facts = CheckpointFacts(2)
-    write_facts(tmp_path, facts)
+def test_facts_whose_weights_are_gone_are_not_those_of_new_ones(make, tmp_path):
+    write_facts(tmp_path, CheckpointFacts(2))
     make(1).save_pretrained(str(tmp_path))
-    assert load_facts(tmp_path) == facts
+    assert load_facts(tmp_path) is None
 
 
 def test_a_page_of_the_user_stays(make, tmp_path):

@@ -18,7 +18,7 @@ from policytrim_gym.errors import InvalidConfig, InvalidSpec, MissingObservation
 from policytrim_gym.policies.flow_sde import denoising_time, euler_step
 from policytrim_gym.policies.observation_noise import observation_generator
 from policytrim_gym.policies.tiny_vla.building import random_tiny_vla
-from policytrim_gym.policies.tiny_vla.inputs import shift_images
+from policytrim_gym.policies.tiny_vla.inputs import UnknownWords, shift_images
 from policytrim_gym.policies.tiny_vla.policy import TinyVLAPolicy
 from policytrim_gym.testing import ChunkPolicyContract
 from policytrim_gym.training.grpo_update import GRPOUpdater
@@ -199,7 +199,7 @@ def test_how_an_instruction_is_spelled_does_not_matter(head: str) -> None:
     ]
     for other in others:
         np.testing.assert_array_equal(other, plain)
-    with pytest.warns(UserWarning, match=r"'open the fridge.' has words that the policy was not cloned with: \['fridge'\]"):
+    with pytest.warns(UnknownWords, match=r"'open the fridge.' has words that the policy was not cloned with: \['fridge'\]"):
         policy.predict_action_chunk({**tiny_vla_observation(0), "instruction": "open the fridge."})
 
 

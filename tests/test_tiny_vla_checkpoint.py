@@ -111,6 +111,13 @@ def test_nothing_of_the_config_is_guessed(folder: Path, name: str) -> None:
         load_policy(str(folder))
 
 
+def test_a_tokenizer_without_a_token_for_unknown_words_is_refused(folder: Path) -> None:
+    path = folder / "tokenizer_config.json"
+    path.write_text(json.dumps({key: value for key, value in json.loads(path.read_text()).items() if key != "unk_token"}))
+    with pytest.raises(CorruptCheckpoint, match="the tokenizer must have a token for unknown words"):
+        load_policy(str(folder))
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_weights_that_are_not_finite_are_refused(folder: Path, value: float) -> None:
     policy = load_policy(str(folder))

@@ -21,8 +21,7 @@ from typing import Any, NamedTuple, NoReturn, Protocol, cast
 
 import gymnasium.error
 
-from policytrim_gym.errors import PolicyTrimError
-from policytrim_gym.policies.proof import UnprovenSetting
+from policytrim_gym.errors import PolicyTrimError, PolicyTrimWarning
 from policytrim_gym.version import __version__
 
 EXIT_ERROR = 1
@@ -166,7 +165,7 @@ def warnings_in_one_line() -> Iterator[None]:
         show_others = warnings.showwarning
 
         def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
-            if issubclass(category, UnprovenSetting):
+            if issubclass(category, PolicyTrimWarning):
                 print(f"policytrim: warning: {one_line(str(message))}", file=sys.stderr)
             else:
                 show_others(message, category, *place, **more)

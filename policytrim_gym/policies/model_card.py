@@ -31,7 +31,7 @@ def write_facts(folder: str | os.PathLike[str], facts: CheckpointFacts) -> None:
 def remove_facts(folder: str | os.PathLike[str]) -> None:
     """Removes policytrim.json and the model card, which say nothing of the weights that are about to replace those in the folder.
 
-    A README.md that somebody else wrote stays.
+    A README.md that somebody else wrote stays; ours is known by how it begins.
 
     Raises:
         CannotWrite: a file cannot be removed.

@@ -56,7 +56,7 @@ def write_pretrained(
             for name, values in (others or {}).items():
                 write_json_atomic(target / name, dict(values))
             held = target / WEIGHTS
-            if held.is_file() and not filecmp.cmp(held, Path(staging) / WEIGHTS, shallow=False):
+            if not (held.is_file() and filecmp.cmp(held, Path(staging) / WEIGHTS, shallow=False)):
                 remove_facts(target)
             for file in files:
                 write_atomic_with(target / file.name, partial(shutil.copyfile, file))

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Any
 
 from policytrim_gym.config import check_fields
-from policytrim_gym.errors import InvalidConfig
+from policytrim_gym.errors import InvalidConfig, PolicyTrimWarning
 from policytrim_gym.identity import comparable_env_id, plain_kwargs
 
 NOT_COMPARED = ("task", "tasks", "max_episode_steps", "render_mode")
@@ -21,7 +21,7 @@ WIDEST_INTERVAL = 0.3
 """Of a success rate that proves anything: 10 successes of 10 are within it, 3 of 3 are not."""
 
 
-class UnprovenSetting(UserWarning):
+class UnprovenSetting(PolicyTrimWarning):
     """A checkpoint is run otherwise than it was proven; the message names the proven and the present value."""
 
 

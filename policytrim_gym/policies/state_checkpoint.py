@@ -33,7 +33,7 @@ def save_state_policy(policy: StatePolicy, folder: str) -> None:
     write_json_atomic(path / "config.json", with_action_steps(config, policy.spec.horizon))
     write_atomic(path / "tokenizer.json", policy.tokenizer.to_json())
     weights, file = save({key: value.contiguous() for key, value in policy.state_dict().items()}), path / "model.safetensors"
-    if file.is_file() and file.read_bytes() != weights:
+    if not (file.is_file() and file.read_bytes() == weights):
         remove_facts(path)
     write_atomic(file, weights)
 

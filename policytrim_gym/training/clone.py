@@ -30,7 +30,7 @@ from policytrim_gym.training.imitation import chunk_targets, imitate
 def clone_into(folder: str | os.PathLike[str], factory: EnvFactory, config: CloneConfig, num_workers: int = 2) -> CheckpointFacts:
     """Records demonstrations, trains on them and saves the checkpoint, showing how far it is; returns what the checkpoint knows.
 
-    The weights are written last: they make the folder complete. What `env.unwrapped` says about its actions shapes the policy:
+    A checkpoint in the folder is replaced. What `env.unwrapped` says about its actions shapes the policy:
     `action_kinds`, `control_dt_s`, `action_origins` (see `StatePolicyConfig`), and `physical_action_units`, True where an action is in
     units such as rad, so that the policy learns on increments of a size that the demonstrations tell (see `motion_scale`).
 
@@ -84,8 +84,8 @@ def clone_into(folder: str | os.PathLike[str], factory: EnvFactory, config: Clon
         control_dt_s=actions.control_dt_s,
         chunk_size=config.chunk_size,
     )
-    write_facts(folder, facts)
     policy.save_pretrained(str(folder))
+    write_facts(folder, facts)
     return facts
 
 

@@ -103,6 +103,6 @@ class _RunFolder:
         choice = next((row for row in trainer.state.rows if row["stage"] == "horizon"), None)
         if not trainer.stage1_weights or choice is None or (folder / "model.safetensors").exists():
             return
-        write_facts(folder, stage1_facts(facts, choice))
         with trainer.weights(trainer.stage1_weights):
             trainer.policy.save_pretrained(str(folder))
+        write_facts(folder, stage1_facts(facts, choice))

@@ -18,7 +18,7 @@ class TrimConfig:
     Args:
         group_size: G, rollouts from one initial state that are compared with each other.
         groups_per_task: groups of each task in every iteration, so that no task waits; None shares 4 out among the tasks, at least 1 each.
-        windows: execute horizons that stage 1 ends in a choice of [steps]; None: stock, chunk_size and the one half-way.
+        windows: execute horizons among which one is chosen after stage 1 [steps]; None: stock, chunk_size and the one half-way.
         stage1_rollouts: "mixed" (paper) runs all of them in each group of stage 1; "longest", ours, the longest alone.
         stage1_fraction: part of the budget of physical steps that stage 1 gets; 0 leaves stage 1 out, 1 leaves stage 2 out.
         beta: weight of the horizon reward in stage 1.

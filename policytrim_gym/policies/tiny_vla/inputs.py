@@ -9,9 +9,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from policytrim_gym.errors import InvalidSpec, MissingObservation
+from policytrim_gym.errors import InvalidSpec, MissingObservation, PolicyTrimWarning
 from policytrim_gym.policies.tiny_vla.configuration import TinyVLAConfig
 from policytrim_gym.policy import Observation
+
+
+class UnknownWords(PolicyTrimWarning):
+    """An instruction has words of which the policy knows nothing."""
 
 
 class TinyVLAInputs(NamedTuple):
@@ -42,6 +46,8 @@ class TinyVLAEncoder:
             raise InvalidSpec(f"the tokenizer must have the model's {config.vocab_size} tokens (vocab_size), got {len(tokenizer)}")
         if tokenizer.pad_token_id != 0:
             raise InvalidSpec(f"the tokenizer must pad with token 0, got {tokenizer.pad_token_id}")
+        if tokenizer.unk_token_id is None:
+            raise InvalidSpec("the tokenizer must have a token for unknown words (unk_token), it has none")
         self._config, self._tokenizer = config, tokenizer
         self._prompts: dict[str, list[int]] = {}
 
@@ -70,7 +76,8 @@ class TinyVLAEncoder:
                     f'observation["instruction"] must have 1 to {most} tokens (prompt_length), got {len(tokens)}: {instruction[:60]!r}'
                 )
             if strange_words:
-                warnings.warn(f"{instruction[:60]!r} has words that the policy was not cloned with: {strange_words}", stacklevel=2)
+                words = f"{instruction[:60]!r} has words that the policy was not cloned with: {strange_words}"
+                warnings.warn(words, UnknownWords, stacklevel=2)
             self._prompts[instruction] = tokens + [0] * (most - len(tokens))
         return self._prompts[instruction]
 
